@@ -1,0 +1,6 @@
+"""Balancing: from many losses to one gradient."""
+
+from moduli.balancing.equal import Equal
+from moduli.balancing.weights import Weights
+
+__all__ = ["Equal", "Weights"]

@@ -1,0 +1,120 @@
+"""A joint model: encoders, a sharing structure, decoders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from moduli.errors import InputError
+from moduli.modules import Each, LinearBank
+from moduli.tasks import Task, check_tasks, inputs_of
+from moduli.types import Part
+
+
+class JointModel(nn.Module):
+    """One model for many tasks: y_t = decoder_t(structure_t(encoder(x))).
+
+    Tasks that share their input share the encoder, and the input is encoded once for all of them.
+
+    Args:
+        tasks: what is to be learned.
+        structure: maps `{task: [B, ...]}` to `{task: [B, ...]}` (see `moduli.types.Structure`).
+        encoders: a stage keyed by *input* name, or a mapping from input names to the user's modules.
+        decoders: a stage keyed by *task* name, or a mapping from task names to the user's modules; its
+            outputs for task t are `[B, task.kind.outputs]`.
+
+    Raises:
+        InputError: if an input has no encoder or a task no decoder.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        structure: nn.Module,
+        encoders: nn.Module | Mapping[str, nn.Module],
+        decoders: nn.Module | Mapping[str, nn.Module],
+    ):
+        super().__init__()
+        by_name = check_tasks(tasks)
+        self.input_of = {name: task.data.name for name, task in by_name.items()}
+        self.encoders = _stage(encoders, inputs_of(by_name), "input", "encoder")
+        self.structure = structure
+        self.decoders = _stage(decoders, by_name, "task", "decoder")
+
+    def forward(self, inputs: Mapping[str, Any], tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Outputs of `tasks` (by default all whose input is given): `{task: [B, outputs]}`.
+
+        Args:
+            inputs: a batch for each input name, as its encoder takes it.
+            tasks: names of tasks.
+        """
+        if tasks is None:
+            tasks = [task for task, name in self.input_of.items() if name in inputs]
+        encoded = self.encoders(inputs)
+        hidden = self.structure({task: encoded[self.input_of[task]] for task in tasks})
+        return self.decoders(hidden)
+
+    # -------------------------------------------------------------- who owns what
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """Parameters that more than one task depends on."""
+        stages: list[Any] = [self.encoders, self.structure, self.decoders]
+        shared = [p for stage in stages for p in stage.shared_parameters()]
+        for name, tasks in self._tasks_of_input().items():
+            if len(tasks) > 1:
+                shared += [
+                    p.tensor for p in self._own("encoders", name) if isinstance(p.tensor, nn.Parameter)
+                ]
+        return list(dict.fromkeys(shared))
+
+    def own(self, task: str) -> list[Part]:
+        """Parameters and buffers, or blocks of stacked ones, that only this task depends on."""
+        name = self.input_of[task]
+        alone = len(self._tasks_of_input()[name]) == 1
+        encoder = self._own("encoders", name) if alone else []
+        return [*encoder, *self._own("structure", task), *self._own("decoders", task)]
+
+    def count_parameters(self) -> int:
+        """Trainable numbers, each counted once; padding of stacked parameters does not count."""
+        own = [part for task in self.input_of for part in self.own(task) if part.tensor.requires_grad]
+        shared = [p for p in self.shared_parameters() if p.requires_grad]
+        return sum(p.numel() for p in shared) + sum(part.value.numel() for part in own)
+
+    def _own(self, stage: str, name: str) -> list[Part]:
+        parts = getattr(self, stage).own(name)
+        return [Part(f"{stage}.{part.name}", part.tensor, part.index) for part in parts]
+
+    def _tasks_of_input(self) -> dict[str, list[str]]:
+        tasks: dict[str, list[str]] = {}
+        for task, name in self.input_of.items():
+            tasks.setdefault(name, []).append(task)
+        return tasks
+
+
+def dense_ends(tasks: Sequence[Task], width: int) -> tuple[LinearBank, LinearBank]:
+    """Encoders and decoders for tables: one ReLU layer from the features to `width`, one linear layer back.
+
+    Raises:
+        InputError: if the samples of a task are not vectors.
+    """
+    by_name = check_tasks(tasks)
+    for name, data in inputs_of(by_name).items():
+        if len(data.shape) != 1:
+            raise InputError(f"input {name!r} has samples of shape {data.shape}: dense encoders take vectors")
+    encoders = LinearBank({n: (data.shape[0], width) for n, data in inputs_of(by_name).items()}, relu=True)
+    decoders = LinearBank({n: (width, task.kind.outputs) for n, task in by_name.items()})
+    return encoders, decoders
+
+
+def _stage(
+    given: nn.Module | Mapping[str, nn.Module], names: Mapping[str, Any], what: str, role: str
+) -> nn.Module:
+    if isinstance(given, nn.Module) and not isinstance(given, nn.ModuleDict):
+        return given
+    members = dict(given.items())  # type: ignore[union-attr,operator]
+    missing = [name for name in names if name not in members]
+    if missing:
+        raise InputError(f"{what} {missing[0]!r} has no {role}: give a module for each {what}")
+    return Each({name: members[name] for name in names})

@@ -1,0 +1,8 @@
+"""Building blocks: layers that can stand in a pool, and encoders and decoders at the two ends of a task."""
+
+from moduli.modules.bank import LinearBank
+from moduli.modules.conv import Conv, PadChannels
+from moduli.modules.dense import Dense
+from moduli.modules.each import Each, named_state
+
+__all__ = ["Conv", "Dense", "Each", "LinearBank", "PadChannels", "named_state"]

@@ -1,0 +1,98 @@
+"""Encoders and decoders of many tasks as a few stacked parameters.
+
+T small layers of T tasks cost T times the overhead of one. A bank keeps them in one tensor
+`[T, inputs, outputs]`, padded with zeros to a common size, and computes them in one product. The padding
+never receives a gradient: its inputs are zero, and its outputs are cut off. So a bank is exactly T
+separate layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from moduli.functional import stacked_linear
+from moduli.types import Part
+
+# Layers may share a stack while padding at most doubles its size, or costs less than this many numbers.
+_SMALL = 1 << 14
+
+
+class LinearBank(nn.Module):
+    """One affine map for each name, `{name: [B, i]} -> {name: [B, o]}`.
+
+    Weights start Glorot-uniform with each layer's own sizes and biases at zero.
+
+    Args:
+        sizes: inputs and outputs of each map.
+        relu: whether a ReLU follows.
+    """
+
+    def __init__(self, sizes: Mapping[str, tuple[int, int]], relu: bool = False):
+        super().__init__()
+        self.sizes = dict(sizes)
+        self.relu = relu
+        self.stacks = _stacks(self.sizes)
+        self._place = {
+            name: (s, row) for s, names in enumerate(self.stacks) for row, name in enumerate(names)
+        }
+        self.weights = nn.ParameterList()
+        self.biases = nn.ParameterList()
+        for names in self.stacks:
+            widest = max(self.sizes[n][0] for n in names), max(self.sizes[n][1] for n in names)
+            weight = torch.zeros(len(names), *widest)
+            for row, name in enumerate(names):
+                i, o = self.sizes[name]
+                nn.init.xavier_uniform_(weight[row, :i, :o].T)
+            self.weights.append(nn.Parameter(weight))
+            self.biases.append(nn.Parameter(torch.zeros(len(names), widest[1])))
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        outputs: dict[str, Tensor] = {}
+        for names, weight, bias in zip(self.stacks, self.weights, self.biases, strict=True):
+            present = [row for row, name in enumerate(names) if name in inputs]
+            if not present:
+                continue
+            if len(present) < len(names):
+                weight, bias = weight[present], bias[present]
+            here = [names[row] for row in present]
+            padded = [self._padded(inputs[name], weight.shape[1]) for name in here]
+            results = stacked_linear(padded, weight, bias, self.relu)
+            for name, y in zip(here, results, strict=True):
+                outputs[name] = y if y.shape[-1] == self.sizes[name][1] else y[..., : self.sizes[name][1]]
+        return {name: outputs[name] for name in inputs}
+
+    @staticmethod
+    def _padded(x: Tensor, width: int) -> Tensor:
+        return x if x.shape[-1] == width else F.pad(x, (0, width - x.shape[-1]))
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        return []
+
+    def own(self, task: str) -> list[Part]:
+        s, row = self._place[task]
+        i, o = self.sizes[task]
+        return [
+            Part(f"weights.{s}", self.weights[s], (row, slice(i), slice(o))),
+            Part(f"biases.{s}", self.biases[s], (row, slice(o))),
+        ]
+
+
+def _stacks(sizes: Mapping[str, tuple[int, int]]) -> list[list[str]]:
+    """Which maps share a stacked tensor: neighbours in size, so that little of it is padding."""
+    stacks: list[list[str]] = []
+    for name in sorted(sizes, key=lambda n: sizes[n], reverse=True):
+        if stacks:
+            members = [*stacks[-1], name]
+            i, o = max(sizes[n][0] for n in members), max(sizes[n][1] for n in members)
+            used = sum(sizes[n][0] * sizes[n][1] for n in members)
+            padded = len(members) * i * o
+            if padded <= max(2 * used, _SMALL):
+                stacks[-1] = members
+                continue
+        stacks.append([name])
+    order = {name: position for position, name in enumerate(sizes)}
+    return [sorted(names, key=order.__getitem__) for names in stacks]

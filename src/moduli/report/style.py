@@ -1,0 +1,166 @@
+"""One look for all figures: sizes, type, colours. No pyplot, no settings that outlive a call.
+
+Figures are drawn on nothing: `png` puts them on white, `svg` leaves them transparent and lets the page say
+what the ink is, so that one figure reads well in light and dark mode. Text in SVG stays text.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, MUTED, GRID, PAPER = "#1f2329", "#656d77", "#d3d7dc", "#fefefe"
+THEMED = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--paper)"}
+
+REFERENCE = "#7d848c"
+PALETTE = ("#0077bb", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#33a8c7", "#8c5fbf")
+"""Told apart with any common colour blindness, and readable on white and on near-black (after Okabe, Ito)."""
+MARKERS = "osD^vPX"
+SHADE = PALETTE[0]
+
+SETTINGS: dict[str, Any] = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9.0,
+    "axes.titlesize": 9.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "legend.frameon": False,
+    "legend.fontsize": 9.0,
+    "lines.linewidth": 1.6,
+    "text.color": INK,
+    "text.parse_math": False,  # a task may be called "$x$"
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "xtick.major.size": 3.0,
+    "ytick.major.size": 3.0,
+    "svg.fonttype": "none",
+}
+
+P, R = ParamSpec("P"), TypeVar("R")
+
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Runs a drawing function under `SETTINGS`, whatever the user's own matplotlib settings are."""
+
+    @functools.wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        with mpl.rc_context({**mpl.rcParamsDefault, **SETTINGS, "backend": mpl.get_backend()}):
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+def method_styles(methods: Sequence[str], baseline: str | None) -> dict[str, dict[str, Any]]:
+    """Colour, marker and line style of each method; the baseline is grey and dashed."""
+    others = [method for method in methods if method != baseline]
+    styles = {baseline: {"color": REFERENCE, "marker": "o", "linestyle": (0, (4, 1.5))}}
+    for index, method in enumerate(others):
+        turn, index = divmod(index, len(PALETTE))
+        marker = MARKERS[(index + 1 + turn) % len(MARKERS)]
+        styles[method] = {"color": PALETTE[index], "marker": marker, "linestyle": ["-", ":", "-."][turn % 3]}
+    return {method: styles[method] for method in methods}
+
+
+def shorten(name: str, most: int = 26) -> str:
+    """A long name without its middle, so that both ends can be read; line breaks become spaces."""
+    name = " ".join(name.split())
+    if len(name) <= most:
+        return name
+    tail = (most - 1) // 2
+    return f"{name[: most - 1 - tail]}…{name[-tail:]}"
+
+
+class Sheet:
+    """A figure laid out in inches from the top: a line for the legend, then rows of axes.
+
+    Explicit places are exact and far faster than a layout engine with dozens of axes.
+    """
+
+    def __init__(self, width: float, height: float):
+        self.width, self.height = width, height
+        self.figure = Figure(figsize=(width, height))
+
+    def axes(self, left: float, top: float, width: float, height: float, **options: Any) -> Axes:
+        """Axes with the upper left corner at (left, top), all in inches."""
+        box = (left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height)
+        return self.figure.add_axes(box, **options)
+
+    def text(self, left: float, top: float, text: str, **options: Any) -> None:
+        """Text whose upper left corner is at (left, top)."""
+        options = {"va": "top", "color": MUTED, "fontsize": 8.5, **options}
+        self.figure.text(left / self.width, 1 - top / self.height, text, **options)
+
+    def legend(self, handles: Sequence[Any], left: float, top: float, columns: int | None = None) -> None:
+        """A legend in one line, or in `columns`, from (left, top)."""
+        place = (left / self.width, 1 - top / self.height)
+        self.figure.legend(
+            handles=list(handles),
+            loc="upper left",
+            bbox_to_anchor=place,
+            ncols=columns or len(handles),
+            borderaxespad=0,
+            borderpad=0,
+            handletextpad=0.5,
+            columnspacing=1.4,
+        )
+
+
+@styled
+def png(figure: Figure, dpi: int = 150) -> bytes:
+    """The figure on white, as PNG. The same figure gives the same bytes."""
+    file = io.BytesIO()
+    with _any_script():
+        figure.savefig(file, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
+    return file.getvalue()
+
+
+@styled
+def svg(figure: Figure, name: str) -> str:
+    """The figure as an `<svg>` element to put into a page, transparent, in the page's colours.
+
+    ``name`` keeps its ids apart from those of other figures of the page. The page defines the custom
+    properties `--ink`, `--muted`, `--grid` and `--paper`.
+    """
+    file = io.StringIO()
+    mpl.rcParams["svg.hashsalt"] = name
+    metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    with _any_script():
+        figure.savefig(file, format="svg", metadata=metadata)
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    for color, variable in THEMED.items():
+        text = text.replace(color, variable)
+    return text
+
+
+def _any_script() -> warnings.catch_warnings:
+    """Names may be in a script that the font lacks: a browser finds another font, a PNG shows boxes."""
+    return warnings.catch_warnings(action="ignore", category=UserWarning)

@@ -1,0 +1,18 @@
+"""Sharing structures: who applies which module where."""
+
+from moduli.sharing.orders import hard, permuted, single, soft
+from moduli.sharing.route import Apply, Merge, Route, chain, soft_order
+from moduli.sharing.structure import RoutedStructure
+
+__all__ = [
+    "Apply",
+    "Merge",
+    "Route",
+    "RoutedStructure",
+    "chain",
+    "hard",
+    "permuted",
+    "single",
+    "soft",
+    "soft_order",
+]

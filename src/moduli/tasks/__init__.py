@@ -1,0 +1,24 @@
+"""What is to be learned: tasks, their kinds, and where their batches come from."""
+
+from moduli.tasks.kinds import Binary, Kind, Metric, Multiclass, Multilabel, Regression
+from moduli.tasks.losses import task_losses
+from moduli.tasks.sources import DatasetSource, Source, Stream, TensorSource
+from moduli.tasks.task import Data, Task, check_tasks, inputs_of
+
+__all__ = [
+    "Binary",
+    "Data",
+    "DatasetSource",
+    "Kind",
+    "Metric",
+    "Multiclass",
+    "Multilabel",
+    "Regression",
+    "Source",
+    "Stream",
+    "Task",
+    "TensorSource",
+    "check_tasks",
+    "inputs_of",
+    "task_losses",
+]

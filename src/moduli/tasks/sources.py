@@ -1,0 +1,216 @@
+"""Where batches come from: tensors that live on the device, or any `torch.utils.data.Dataset`.
+
+A `Source` is data and never changes. A `Stream` is one pass of one run through it, without end, in an
+order that its seed decides; it can be saved and continued bit for bit. The two kinds of source can be
+mixed in one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from moduli.errors import InputError
+from moduli.types import Batch, State
+
+
+class Stream(Protocol):
+    """Random batches without end."""
+
+    def draw(self) -> Batch: ...
+
+    def state_dict(self) -> State: ...
+
+    def load_state_dict(self, state: State) -> None: ...
+
+
+class Source(Protocol):
+    """Samples with targets for one or more tasks."""
+
+    def __len__(self) -> int: ...
+
+    def stream(self, batch_size: int, seed: int, device: torch.device) -> Stream:
+        """Endless random batches of exactly `batch_size` samples."""
+        ...
+
+    def batches(self, batch_size: int, device: torch.device) -> Iterator[Batch]:
+        """All samples once, in order, for evaluation; the last batch may be smaller."""
+        ...
+
+
+class ShuffledIndices:
+    """Endless indices: one random permutation of 0..n-1 after another, in pieces of `batch_size`.
+
+    Every sample is seen once before any is seen again. A piece may straddle two permutations, so that
+    all batches are of one size, also when there are fewer samples than a batch holds.
+    """
+
+    def __init__(self, n: int, batch_size: int, seed: int):
+        self.n, self.batch_size = n, batch_size
+        self._generator = torch.Generator().manual_seed(seed)
+        self._order = torch.empty(0, dtype=torch.long)
+        self._position = 0
+
+    def draw(self) -> Tensor:
+        """The next `[batch_size]` indices, on the CPU."""
+        while self._position + self.batch_size > len(self._order):
+            # Several permutations at once for small n: fewer calls.
+            more = max(1, 16 * self.batch_size // self.n)
+            fresh = [torch.randperm(self.n, generator=self._generator) for _ in range(more)]
+            self._order = torch.cat([self._order[self._position :], *fresh])
+            self._position = 0
+        self._position += self.batch_size
+        return self._order[self._position - self.batch_size : self._position]
+
+    def state_dict(self) -> State:
+        return {
+            "order": self._order[self._position :].clone(),
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        self._order, self._position = state["order"], 0
+        self._generator.set_state(state["generator"])
+
+
+class TensorSource:
+    """Small data: inputs `[N, ...]` and targets `[N, ...]` of each task as tensors on the device.
+
+    Batches are drawn by indexing, without a Python loop over rows.
+
+    Raises:
+        InputError: if a target has another number of rows than the inputs, or there is no row.
+    """
+
+    def __init__(self, inputs: Tensor, targets: Mapping[str, Tensor]):
+        if len(inputs) == 0:
+            raise InputError(f"no samples for {', '.join(targets)}: give at least one row")
+        for task, target in targets.items():
+            if len(target) != len(inputs):
+                raise InputError(
+                    f"task {task!r}: {len(target)} targets for {len(inputs)} inputs; give one per row"
+                )
+        self.inputs, self.targets = inputs, dict(targets)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def to(self, device: torch.device) -> TensorSource:
+        """The same data on `device`; itself if it is there already."""
+        if self.inputs.device == device:
+            return self
+        return TensorSource(self.inputs.to(device), {t: y.to(device) for t, y in self.targets.items()})
+
+    def take(self, index: Tensor) -> Batch:
+        """The samples at `index [B]`."""
+        return Batch(self.inputs[index], {task: target[index] for task, target in self.targets.items()})
+
+    def stream(self, batch_size: int, seed: int, device: torch.device) -> Stream:
+        return _TensorStream(self.to(device), ShuffledIndices(len(self), batch_size, seed), device)
+
+    def batches(self, batch_size: int, device: torch.device) -> Iterator[Batch]:
+        source = self.to(device)
+        for start in range(0, len(source), batch_size):
+            part = slice(start, start + batch_size)
+            yield Batch(source.inputs[part], {task: y[part] for task, y in source.targets.items()})
+
+
+class _TensorStream:
+    def __init__(self, source: TensorSource, indices: ShuffledIndices, device: torch.device):
+        self._source, self._indices, self._device = source, indices, device
+        self.state_dict, self.load_state_dict = indices.state_dict, indices.load_state_dict
+
+    def draw(self) -> Batch:
+        index = self._indices.draw()
+        return self._source.take(index if self._device.type == "cpu" else index.to(self._device))
+
+
+class DatasetSource:
+    """Any map-style `torch.utils.data.Dataset`, read through a `DataLoader`.
+
+    Each item is `(inputs, target)` for one task, or `(inputs, {task: target})` for several.
+
+    Args:
+        dataset: has `__len__` and `__getitem__`.
+        tasks: names of the tasks that learn from it.
+        workers: processes that read ahead; 0 reads in this process.
+        collate: how items become a batch; torch's default if None.
+        pin_memory: see `DataLoader`; useful on CUDA.
+    """
+
+    def __init__(
+        self, dataset: Dataset, tasks: Sequence[str], workers: int = 0, collate: Any = None, pin_memory=False
+    ):
+        self.dataset, self.tasks = dataset, tuple(tasks)
+        self._loader = {"num_workers": workers, "collate_fn": collate, "pin_memory": pin_memory}
+        if len(self) == 0:
+            raise InputError(f"the data set for {', '.join(tasks)} is empty: give at least one sample")
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]
+
+    def loader(self, sampler: Any, seed: int = 0) -> DataLoader:
+        """A loader whose batches are the index lists that `sampler` yields."""
+        generator = torch.Generator().manual_seed(seed)
+        return DataLoader(self.dataset, batch_sampler=sampler, generator=generator, **self._loader)
+
+    def to_batch(self, item: Any, device: torch.device) -> Batch:
+        """A collated `(inputs, target)` pair as a `Batch` on `device`."""
+        inputs, targets = item
+        if not isinstance(targets, Mapping):
+            targets = dict.fromkeys(self.tasks, targets)
+        return Batch(_to(inputs, device), {task: _to(targets[task], device) for task in self.tasks})
+
+    def stream(self, batch_size: int, seed: int, device: torch.device) -> Stream:
+        return _DatasetStream(self, ShuffledIndices(len(self), batch_size, seed), seed, device)
+
+    def batches(self, batch_size: int, device: torch.device) -> Iterator[Batch]:
+        indices = [
+            list(range(start, min(start + batch_size, len(self))))
+            for start in range(0, len(self), batch_size)
+        ]
+        for item in self.loader(indices):
+            yield self.to_batch(item, device)
+
+
+class _DatasetStream:
+    """Reads ahead in worker processes, yet its state is that of the batches already *given out*."""
+
+    def __init__(self, source: DatasetSource, indices: ShuffledIndices, seed: int, device: torch.device):
+        self._source, self._indices, self._seed, self._device = source, indices, seed, device
+        self._states: list[State] = [indices.state_dict()]  # [0]: before the batch that comes next
+        self._loader: Iterator | None = None
+
+    def _sampler(self) -> Iterator[list[int]]:
+        while True:
+            index = self._indices.draw().tolist()
+            self._states.append(self._indices.state_dict())
+            yield index
+
+    def draw(self) -> Batch:
+        if self._loader is None:
+            self._loader = iter(self._source.loader(self._sampler(), self._seed))
+        item = next(self._loader)
+        self._states.pop(0)
+        return self._source.to_batch(item, self._device)
+
+    def state_dict(self) -> State:
+        return self._states[0]
+
+    def load_state_dict(self, state: State) -> None:
+        self._indices.load_state_dict(state)
+        self._states, self._loader = [self._indices.state_dict()], None
+
+
+def _to(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, Mapping):
+        return {key: _to(item, device) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_to(item, device) for item in value)
+    return value

@@ -1,0 +1,96 @@
+"""What is to be learned: a `Task` is a name, a kind, and the data of the input that it reads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from moduli.errors import InputError, did_you_mean
+from moduli.tasks.kinds import Kind
+from moduli.tasks.sources import Source
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """The samples of one input, split. Tasks that hold the same `Data` object share their input:
+
+    they are trained on the same batches, and the input is encoded once for all of them.
+
+    ``name`` names the input (a table, an image set) and with it the encoder.
+    ``shape`` is that of one sample, without the batch axis: `(features,)` or `(channels, H, W)`.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    train: Source
+    val: Source
+    test: Source
+
+    def split(self, name: str) -> Source:
+        """The split called "train", "val" or "test"."""
+        return {"train": self.train, "val": self.val, "test": self.test}[name]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One prediction task.
+
+    Args:
+        name: unique among the tasks of a run; the key of its targets in every batch.
+        kind: `Binary()`, `Multiclass(classes)`, `Multilabel(labels)`, `Regression()`, or the user's own.
+        data: the samples; share the object between tasks that share their input.
+        metric: the metric that tables show; the kind's own choice if empty.
+        batch_size: samples per step; the run's batch size if None. Tasks that share their data must agree.
+        schema: how a user's table becomes these tensors and back (set by `load_tables`), else None.
+    """
+
+    name: str
+    kind: Kind
+    data: Data
+    metric: str = ""
+    batch_size: int | None = None
+    schema: Any = field(default=None, repr=False)
+
+    def __post_init__(self):
+        known = self.kind.metrics()
+        if not self.metric:
+            object.__setattr__(self, "metric", self.kind.primary)
+        elif self.metric not in known:
+            raise InputError(
+                f"task {self.name!r}: unknown metric {self.metric!r} for a {self.kind.name} task, "
+                f"{did_you_mean(self.metric, known)}"
+            )
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a larger value of the task's metric is better."""
+        return self.kind.metrics()[self.metric].higher_is_better
+
+
+def check_tasks(tasks: Sequence[Task]) -> dict[str, Task]:
+    """Tasks by name.
+
+    Raises:
+        InputError: if there is none, two have one name, or tasks of one input differ in batch size.
+    """
+    if not tasks:
+        raise InputError("no tasks: give at least one")
+    twice = [name for name, count in Counter(task.name for task in tasks).items() if count > 1]
+    if twice:
+        raise InputError(f"two tasks are called {twice[0]!r}: give each its own name")
+    inputs: dict[str, Data] = {}
+    sizes: dict[str, int | None] = {}
+    for task in tasks:
+        name = task.data.name
+        if inputs.setdefault(name, task.data) is not task.data:
+            raise InputError(f"two inputs are called {name!r}: give each its own name")
+        if sizes.setdefault(name, task.batch_size) != task.batch_size:
+            raise InputError(f"tasks of the shared input {name!r} differ in batch_size: give them one")
+    return {task.name: task for task in tasks}
+
+
+def inputs_of(tasks: Mapping[str, Task]) -> dict[str, Data]:
+    """The distinct inputs of some tasks, by name, in the tasks' order."""
+    return {task.data.name: task.data for task in tasks.values()}

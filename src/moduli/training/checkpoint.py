@@ -1,0 +1,143 @@
+"""Checkpoints: the whole state of a run in one file, written atomically, read without running any code."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+
+from moduli.errors import RunError
+from moduli.types import State
+
+FORMAT, VERSION = "moduli-checkpoint", 1
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Calls `write` on a temporary file beside `path`, then moves it there: whole, or not at all.
+
+    Raises:
+        RunError: if the file cannot be written (full disk, no permission). What stood at `path` stays.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        # torch reports a full disk as a RuntimeError of its writer.
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise RunError(
+            f"could not write {path} ({reason}): free some space; earlier files are kept"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_checkpoint(path: Path, state: State) -> None:
+    """Writes `state` (nested dicts and lists of tensors, numbers and strings) to `path`."""
+    whole = {"format": FORMAT, "version": VERSION, **state}
+    write_atomically(path, lambda file: torch.save(whole, file))
+
+
+def load_checkpoint(path: Path) -> State:
+    """Reads a checkpoint, onto the CPU.
+
+    Raises:
+        RunError: if the file is missing, damaged, no checkpoint of moduli, or of a later version.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise RunError(f"no checkpoint at {path}: was the run folder moved?") from error
+    except Exception as error:
+        raise RunError(
+            f"{path} is damaged or no checkpoint of moduli: delete it to resume from an earlier one"
+        ) from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise RunError(f"{path} was not written by moduli: point to a checkpoint of a moduli run")
+    if state["version"] > VERSION:
+        raise RunError(
+            f"{path} is of version {state['version']}, this moduli reads {VERSION}: upgrade moduli"
+        )
+    return state
+
+
+class Checkpoints:
+    """The checkpoints of one run: the last few, and that of the best phase.
+
+    Args:
+        folder: where they are.
+        keep: how many of the last to keep.
+    """
+
+    def __init__(self, folder: Path, keep: int):
+        self.folder, self.keep = folder, keep
+
+    def save(self, step: int, state: State, best_step: int) -> None:
+        """Saves, then removes those that are no longer needed."""
+        save_checkpoint(self._path(step), state)
+        steps = self.steps()
+        for old in steps[: -self.keep]:
+            if old != best_step:
+                self._path(old).unlink(missing_ok=True)
+
+    def latest(self) -> State | None:
+        """The newest checkpoint that can be read; None if there is none.
+
+        Raises:
+            RunError: if there are checkpoints and none can be read.
+        """
+        problem: RunError | None = None
+        for step in reversed(self.steps()):
+            try:
+                return load_checkpoint(self._path(step))
+            except RunError as error:
+                problem = problem or error
+        if problem is not None:
+            raise problem
+        return None
+
+    def steps(self) -> list[int]:
+        """Steps of which there is a checkpoint, ascending."""
+        found = (path.stem.removeprefix("step-") for path in self.folder.glob("step-*.pt"))
+        return sorted(int(number) for number in found if number.isdigit())
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:09d}.pt"
+
+
+def rng_state() -> State:
+    """The state of every global random number generator."""
+    kind, keys, position, has_gauss, cached = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
+        "python": _as_lists(random.getstate()),
+    }
+
+
+def set_rng_state(state: State) -> None:
+    """Puts every global random number generator where `rng_state` found it."""
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    kind, keys, *rest = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    random.setstate(_as_tuples(state["python"]))
+
+
+def _as_lists(value: Any) -> Any:
+    return [_as_lists(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(_as_tuples(item) for item in value) if isinstance(value, list) else value

@@ -1,0 +1,56 @@
+"""One training step, whatever the method: read this to know what moduli does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from moduli.model import JointModel
+from moduli.tasks import Stream, Task, task_losses
+from moduli.training.precision import Precision
+from moduli.types import Combine, Losses
+
+
+@dataclass
+class Parts:
+    """What a training step works with."""
+
+    model: JointModel
+    forward: Callable[..., dict[str, Tensor]]  # the model, compiled or not
+    tasks: Mapping[str, Task]
+    streams: Mapping[str, Stream]  # by input
+    combine: Combine
+    optimizer: Optimizer
+    lr_schedule: LRScheduler | None
+    precision: Precision
+    clip: float | None
+
+
+def train_step(parts: Parts, names: Sequence[str]) -> Losses:
+    """One step of gradient descent on the tasks `names`, one batch for each of their inputs.
+
+    Tasks that share an input share its batch, and it is encoded once.
+    """
+    model, precision = parts.model, parts.precision
+    inputs_in_use = dict.fromkeys(model.input_of[name] for name in names)
+    batches = {name: parts.streams[name].draw() for name in inputs_in_use}
+    targets = {name: batches[model.input_of[name]].targets[name] for name in names}
+
+    with precision.autocast():
+        outputs = parts.forward({name: batch.inputs for name, batch in batches.items()}, names)
+        losses = task_losses(parts.tasks, outputs, targets)
+
+    parts.optimizer.zero_grad(set_to_none=True)
+    parts.combine.backward(precision.scaled(losses), model)
+    if parts.clip is not None:
+        precision.unscale(parts.optimizer)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), parts.clip)
+    precision.step(parts.optimizer)
+    if parts.lr_schedule is not None:
+        parts.lr_schedule.step()
+    return losses

@@ -1,0 +1,183 @@
+"""The vocabulary of moduli on one page: what flows through a training step, and the four plug points.
+
+Letters used throughout: T tasks, B samples in a batch, D depths or decoders, K modules in the pool.
+
+Data flow of one step (``training/step.py``)::
+
+    Schedule -> task names -> Batch per input -> encoders -> Structure -> decoders -> Losses -> Combine
+
+and of one meta-iteration (``training/loop.py``)::
+
+    M steps -> Scores on the validation split -> every Control -> Schedule.observe -> checkpoint
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from torch import Tensor
+from torch.nn import Parameter
+
+if TYPE_CHECKING:
+    from moduli.model import JointModel
+
+State = dict[str, Any]
+"""What ``state_dict`` returns: nested dicts and lists of tensors, numbers, strings and None."""
+
+
+# ------------------------------------------------------------------ records
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one input, with the targets of every task that learns from that input.
+
+    ``inputs`` is a tensor `[B, ...]`, or any nest of tensors that the encoder of this input takes.
+    ``targets[t]`` has one row per sample. A missing label is NaN in a floating tensor and -1 in an
+    integer one.
+    """
+
+    inputs: Any
+    targets: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The losses of one step, kept apart by task until a `Combine` makes one gradient of them.
+
+    ``mean[t]`` is a scalar: the mean over the labelled samples of task t, 0 where the batch has none.
+    ``samples[t]`` is `[..., B]`, per sample, 0 where unlabelled (leading axes: decoders).
+    ``outputs`` and ``targets`` are what the losses were made from.
+    """
+
+    mean: Mapping[str, Tensor]
+    samples: Mapping[str, Tensor]
+    outputs: Mapping[str, Tensor]
+    targets: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """An evaluation on one split: ``loss[t]``, and ``metrics[t][name]`` in the user's units."""
+
+    split: str
+    loss: Mapping[str, float]
+    metrics: Mapping[str, Mapping[str, float]]
+    primary: Mapping[str, str]
+    higher_is_better: Mapping[str, bool]
+
+    def value(self, task: str) -> float:
+        """The primary metric of a task."""
+        return self.metrics[task][self.primary[task]]
+
+    def fitness(self, task: str) -> float:
+        """The primary metric, signed so that more is better."""
+        return self.value(task) if self.higher_is_better[task] else -self.value(task)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A parameter or buffer, or a block of one, that belongs to one task alone.
+
+    Stacked parameters hold many tasks in one tensor; `index` selects the block of one of them. `name` is
+    the tensor's name in the `state_dict` of the stage or model that was asked.
+    """
+
+    name: str
+    tensor: Tensor
+    index: Any = field(default=...)
+
+    @property
+    def value(self) -> Tensor:
+        """The task's block, as a view that may be written to."""
+        return self.tensor.detach()[self.index]
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient of the task's block, or None before the first backward pass."""
+        return None if self.tensor.grad is None else self.tensor.grad[self.index]
+
+
+@dataclass
+class Phase:
+    """What a `Control` sees, and may change, between two phases of gradient descent."""
+
+    model: JointModel
+    scores: Scores
+    optimizer: Any
+    number: int
+    step: int
+
+
+# ------------------------------------------------------------------ the four plug points
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """Whatever keeps state between steps. A run resumes bit for bit only if all of it is here."""
+
+    def state_dict(self) -> State: ...
+
+    def load_state_dict(self, state: State, /) -> Any: ...
+
+
+class Stage(Protocol):
+    """A part of a joint model: a `torch.nn.Module` that maps named tensors to named tensors.
+
+    Encoders, sharing structures and decoders are all stages. Every entry of every parameter is either
+    shared or belongs to exactly one task.
+    """
+
+    def __call__(self, hidden: Mapping[str, Any], /) -> dict[str, Tensor]: ...
+
+    def shared_parameters(self) -> list[Parameter]: ...
+
+    def own(self, task: str, /) -> list[Part]:
+        """Parameters and buffers that only this task depends on."""
+        ...
+
+
+class Structure(Stage, Protocol):
+    """Who shares which module where: `{task: [B, ...]} -> {task: [B, ...]}`.
+
+    Any subset of the tasks may be passed. Two tasks that are given the same tensor object share their
+    input, and a structure is free to compute on it once.
+    """
+
+
+@runtime_checkable
+class Combine(Stateful, Protocol):
+    """Makes one gradient out of many losses."""
+
+    def backward(self, losses: Losses, model: JointModel) -> None:
+        """Adds to `.grad` of the parameters what this step should follow."""
+        ...
+
+    def parameters(self) -> Sequence[Parameter]:
+        """Parameters of the balancing itself that the optimizer is to train (usually none)."""
+        ...
+
+
+@runtime_checkable
+class Schedule(Stateful, Protocol):
+    """Which tasks take part in the next step."""
+
+    def choose(self, tasks: Sequence[str], step: int) -> Sequence[str]:
+        """A non-empty subset of `tasks`, in their order."""
+        ...
+
+    def observe(self, scores: Scores) -> None:
+        """Called with the validation scores after every phase."""
+        ...
+
+
+@runtime_checkable
+class Control(Stateful, Protocol):
+    """Acts between phases of gradient descent, on validation scores.
+
+    It may change, add and drop parameters; the optimizer's state of those that stay must stay as it was.
+    """
+
+    def after_phase(self, phase: Phase) -> None: ...
