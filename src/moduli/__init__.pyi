@@ -1,46 +1,132 @@
-from moduli.balancing import Equal as Equal
-from moduli.balancing import Weights as Weights
-from moduli.errors import InputError as InputError
-from moduli.errors import Interrupted as Interrupted
-from moduli.errors import MissingExtra as MissingExtra
-from moduli.errors import RunError as RunError
-from moduli.model import JointModel as JointModel
-from moduli.model import dense_ends as dense_ends
-from moduli.modules import Conv as Conv
-from moduli.modules import Dense as Dense
-from moduli.modules import Each as Each
-from moduli.modules import LinearBank as LinearBank
-from moduli.modules import PadChannels as PadChannels
-from moduli.scheduling import AllTasks as AllTasks
-from moduli.sharing import Apply as Apply
-from moduli.sharing import Merge as Merge
-from moduli.sharing import Route as Route
-from moduli.sharing import RoutedStructure as RoutedStructure
-from moduli.sharing import chain as chain
-from moduli.sharing import hard as hard
-from moduli.sharing import permuted as permuted
-from moduli.sharing import single as single
-from moduli.sharing import soft as soft
-from moduli.sharing import soft_order as soft_order
-from moduli.tasks import Binary as Binary
-from moduli.tasks import Data as Data
-from moduli.tasks import DatasetSource as DatasetSource
-from moduli.tasks import Multiclass as Multiclass
-from moduli.tasks import Multilabel as Multilabel
-from moduli.tasks import Regression as Regression
-from moduli.tasks import Task as Task
-from moduli.tasks import TensorSource as TensorSource
-from moduli.training import Bar as Bar
-from moduli.training import Fit as Fit
-from moduli.training import Silent as Silent
-from moduli.training import Train as Train
-from moduli.training import Trainer as Trainer
-from moduli.training import evaluate as evaluate
-from moduli.training import fit as fit
-from moduli.types import Batch as Batch
-from moduli.types import Losses as Losses
-from moduli.types import Part as Part
-from moduli.types import Phase as Phase
-from moduli.types import Scores as Scores
+from .balancing import (
+    Equal as Equal,
+)
+from .balancing import (
+    Weights as Weights,
+)
+from .errors import (
+    InputError as InputError,
+)
+from .errors import (
+    Interrupted as Interrupted,
+)
+from .errors import (
+    MissingExtra as MissingExtra,
+)
+from .errors import (
+    RunError as RunError,
+)
+from .model import (
+    JointModel as JointModel,
+)
+from .model import (
+    dense_ends as dense_ends,
+)
+from .modules import (
+    Conv as Conv,
+)
+from .modules import (
+    Dense as Dense,
+)
+from .modules import (
+    Each as Each,
+)
+from .modules import (
+    LinearBank as LinearBank,
+)
+from .modules import (
+    PadChannels as PadChannels,
+)
+from .scheduling import AllTasks as AllTasks
+from .sharing import (
+    Apply as Apply,
+)
+from .sharing import (
+    Merge as Merge,
+)
+from .sharing import (
+    Route as Route,
+)
+from .sharing import (
+    RoutedStructure as RoutedStructure,
+)
+from .sharing import (
+    chain as chain,
+)
+from .sharing import (
+    hard as hard,
+)
+from .sharing import (
+    permuted as permuted,
+)
+from .sharing import (
+    single as single,
+)
+from .sharing import (
+    soft as soft,
+)
+from .sharing import (
+    soft_order as soft_order,
+)
+from .tasks import (
+    Binary as Binary,
+)
+from .tasks import (
+    Data as Data,
+)
+from .tasks import (
+    DatasetSource as DatasetSource,
+)
+from .tasks import (
+    Multiclass as Multiclass,
+)
+from .tasks import (
+    Multilabel as Multilabel,
+)
+from .tasks import (
+    Regression as Regression,
+)
+from .tasks import (
+    Task as Task,
+)
+from .tasks import (
+    TensorSource as TensorSource,
+)
+from .training import (
+    Bar as Bar,
+)
+from .training import (
+    Fit as Fit,
+)
+from .training import (
+    Silent as Silent,
+)
+from .training import (
+    Train as Train,
+)
+from .training import (
+    Trainer as Trainer,
+)
+from .training import (
+    evaluate as evaluate,
+)
+from .training import (
+    fit as fit,
+)
+from .types import (
+    Batch as Batch,
+)
+from .types import (
+    Losses as Losses,
+)
+from .types import (
+    Part as Part,
+)
+from .types import (
+    Phase as Phase,
+)
+from .types import (
+    Scores as Scores,
+)
 
 __version__: str

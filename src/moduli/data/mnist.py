@@ -125,14 +125,12 @@ def _parts(val: float | Literal["test"], seed: int) -> dict[str, Part]:
     test = test_images, test_digits
     if val == "test":
         return {"train": (images, digits), "val": test, "test": test}
-    from sklearn.model_selection import train_test_split
+    from moduli.tasks.splits import stratified_split
 
-    train_rows, val_rows = train_test_split(
-        np.arange(len(digits)), test_size=val, random_state=seed, stratify=digits
-    )
+    rows = stratified_split(digits[:, None], val, "val", seed)
     return {
-        "train": (images[train_rows], digits[train_rows]),
-        "val": (images[val_rows], digits[val_rows]),
+        "train": (images[rows.train], digits[rows.train]),
+        "val": (images[rows.val], digits[rows.val]),
         "test": test,
     }
 

@@ -114,7 +114,7 @@ def tasks(
 
     There, inputs are scaled to [0, 1] and a random 80-20 split, the same in all trials, gives training and
     held-out rows. The held-out rows are both `val` and `test`, so a model selected on them has seen them:
-    report such a figure as held-out, not as test. For a clean test part give for example `val=0.16, test=0.2`,
+    report such a figure as held-out, not as test. For a clean test part give, say, `val=0.16, test=0.2`,
     which is what `moduli.data.load` does.
 
     Args:

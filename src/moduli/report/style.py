@@ -154,11 +154,17 @@ def svg(figure: Figure, name: str) -> str:
         figure.savefig(file, format="svg", metadata=metadata)
     text = file.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
-    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    for unwanted in ("metadata", "style"):
+        text = re.sub(rf"<{unwanted}\b.*?</{unwanted}>", "", text, count=1, flags=re.DOTALL)
+    return re.sub(r"<[^<>]+>", lambda tag: _adapt(tag[0], name), text)
+
+
+def _adapt(tag: str, name: str) -> str:
+    """One tag with its ids prefixed and the page's colours. Text between tags is the user's: not touched."""
+    tag = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", tag)
     for color, variable in THEMED.items():
-        text = text.replace(color, variable)
-    return text
+        tag = tag.replace(color, variable)
+    return tag
 
 
 def _any_script() -> warnings.catch_warnings:

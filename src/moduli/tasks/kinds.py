@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 

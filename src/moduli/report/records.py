@@ -1,0 +1,73 @@
+"""Reads `metrics.jsonl`, what a run logged while it trained, for the learning curves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+KEYS = ["method", "seed", "step", "split", "task"]
+
+
+@dataclass(frozen=True)
+class Records:
+    """The lines of `metrics.jsonl`.
+
+    ``curves`` has the columns method, seed, step, split, task, loss, and one per metric; ``scales`` are the
+    records of the split "scales"; ``skipped`` counts lines that could not be read (a killed run leaves half
+    a line). A line that was written twice, because a run was resumed, counts once, as written last.
+    """
+
+    curves: pd.DataFrame
+    scales: list[dict[str, Any]]
+    skipped: int = 0
+
+
+def read_records(path: Path | str) -> Records:
+    """Reads a `metrics.jsonl`; without such a file there are no records."""
+    lines = list(_lines(Path(path)))
+    known = [line for line in lines if isinstance(line, dict) and {"method", "seed", "step", "split"} <= set(line)]
+    scales = {
+        (line["method"], line["seed"], line["step"]): line
+        for line in known
+        if line["split"] == "scales" and isinstance(line.get("scales"), dict)
+    }
+    curves = pd.DataFrame([line for line in known if line["split"] != "scales" and "task" in line])
+    if curves.empty:
+        curves = pd.DataFrame(columns=[*KEYS, "loss"])
+    numbers = [column for column in curves.columns if column not in KEYS]
+    curves[numbers] = curves[numbers].apply(pd.to_numeric, errors="coerce")
+    curves = curves.drop_duplicates(KEYS, keep="last").sort_values("step", kind="stable", ignore_index=True)
+    return Records(curves, [scales[key] for key in sorted(scales)], len(lines) - len(known))
+
+
+def _lines(path: Path) -> Iterator[Any]:
+    """Parsed lines; None for one that is not JSON."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                yield json.loads(line)
+            except ValueError:
+                yield None
+
+
+def curves_over_seeds(records: Records, method: str, quantity: str, tasks: list[str], split: str = "val") -> pd.DataFrame:
+    """Mean over tasks of one quantity, per step: the columns mean, low and high over seeds.
+
+    A run that stopped early keeps its last value, so that late steps do not show the survivors alone.
+    Empty if nothing was logged.
+    """
+    frame = records.curves
+    if quantity not in frame:
+        return pd.DataFrame(columns=["mean", "low", "high"])
+    frame = frame[(frame["method"] == method) & (frame["split"] == split) & frame["task"].isin(tasks)]
+    wide = frame.pivot(index="step", columns=["seed", "task"], values=quantity).ffill()
+    per_seed = wide.T.groupby(level="seed").mean().T
+    summary = {"mean": per_seed.mean(axis=1), "low": per_seed.min(axis=1), "high": per_seed.max(axis=1)}
+    return pd.DataFrame(summary).dropna()
