@@ -14,6 +14,10 @@ class RunError(RuntimeError):
     """Something failed during a run (NaN loss, full disk). Says what was kept. Exit code 3."""
 
 
+class SaveError(RunError):
+    """A file of a run could not be written (full disk, no permission): going on makes no sense."""
+
+
 class Interrupted(KeyboardInterrupt):
     """The user stopped a run. The state was saved; the message says how to go on."""
 

@@ -36,11 +36,12 @@ class Batch:
 
     ``inputs`` is a tensor `[B, ...]`, or any nest of tensors that the encoder of this input takes.
     ``targets[t]`` has one row per sample. A missing label is NaN in a floating tensor and -1 in an
-    integer one.
+    integer one. ``complete`` names tasks known to have a label in every row, which saves looking.
     """
 
     inputs: Any
     targets: Mapping[str, Tensor]
+    complete: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

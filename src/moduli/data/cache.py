@@ -254,6 +254,8 @@ def _reason(error: BaseException) -> str:
         return f"HTTP {error.response.status_code}"
     if isinstance(error, requests.Timeout):
         return "no answer in time"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate is not accepted"
     if isinstance(error, requests.ConnectionError):
         return "no connection"
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -79,6 +79,8 @@ def tasks(
     Raises:
         InputError: for an impossible pair or share, or if a file is damaged or cannot be fetched.
     """
+    if pairs is not None and not pairs:
+        raise InputError("no pairs of MNIST digits: give at least one, or None for ten classes")
     for pair in pairs or ():
         _check_pair(pair)
     parts = _parts(val, seed)

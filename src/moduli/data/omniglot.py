@@ -21,6 +21,8 @@ from moduli.data.cache import CacheFile, Dataset, Remote
 from moduli.errors import InputError, MissingExtra, did_you_mean
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from moduli.tasks import Task
 
 SIZE = 105
@@ -168,38 +170,44 @@ def _choose(alphabets: int | Sequence[str], names: list[str], seed: int) -> list
 
 
 def _task(
-    name: str,
-    number: int,
-    arrays: Mapping[str, np.ndarray],
-    seed: int,
-    size: int,
-    counts: tuple[int, int, int],
+    name: str, number: int, arrays: Mapping[str, np.ndarray], seed: int, size: int, counts: Sequence[int]
 ) -> Task:
     import torch
-    from torch.nn.functional import adaptive_avg_pool2d
 
     from moduli.tasks import Data, Multiclass, Task, TensorSource
 
     rows = np.flatnonzero(arrays["alphabet"] == number)
-    pixels = np.unpackbits(arrays["images"][rows], axis=1, count=SIZE * SIZE)
-    images = torch.from_numpy(pixels).float().view(-1, 1, SIZE, SIZE)
-    if size < SIZE:
-        images = adaptive_avg_pool2d(images, size)
+    images = _images(arrays["images"][rows], size)
     characters = torch.from_numpy(arrays["character"][rows].astype(np.int64)) - 1
-    train, val, test = _split(len(rows) // DRAWERS, counts, np.random.default_rng([seed, number]))
-    sources = {
-        part: TensorSource(images[index], {name: characters[index]})
-        for part, index in (("train", train), ("val", val), ("test", test))
-    }
-    return Task(name, Multiclass(len(rows) // DRAWERS), Data(name, (1, size, size), **sources))
+
+    def source(index: np.ndarray) -> TensorSource:
+        return TensorSource(images[index], {name: characters[index]})
+
+    classes = len(rows) // DRAWERS
+    train, val, test = split_rows(classes, counts, np.random.default_rng([seed, number]))
+    held_out = source(test)
+    data = Data(name, (1, size, size), source(train), source(val) if len(val) else held_out, held_out)
+    return Task(name, Multiclass(classes), data)
 
 
-def _split(characters: int, counts: tuple[int, int, int], generator: np.random.Generator) -> list[np.ndarray]:
-    """Rows of train, val and test, where the rows are `characters` times 20 drawings."""
+def _images(packed: np.ndarray, size: int) -> Tensor:
+    """Packed drawings `[N, 1379]` as images `[N, 1, size, size]`."""
+    import torch
+    from torch.nn.functional import adaptive_avg_pool2d
+
+    pixels = np.unpackbits(packed, axis=1, count=SIZE * SIZE)
+    images = torch.from_numpy(pixels).float().view(-1, 1, SIZE, SIZE)
+    return adaptive_avg_pool2d(images, size) if size < SIZE else images
+
+
+def split_rows(characters: int, counts: Sequence[int], generator: np.random.Generator) -> list[np.ndarray]:
+    """Rows of train, val and test, as many drawings of each character as `counts` says.
+
+    The rows are `characters` times 20 drawings.
+    """
     drawers = generator.permuted(np.tile(np.arange(DRAWERS), (characters, 1)), axis=1)
     rows = drawers + DRAWERS * np.arange(characters)[:, None]
-    train, val, test = (part.ravel() for part in np.split(rows, np.cumsum(counts)[:2], axis=1))
-    return [train, val if len(val) else test, test]
+    return [part.ravel() for part in np.split(rows, np.cumsum(counts)[:2], axis=1)]
 
 
 DATASET = Dataset(

@@ -66,7 +66,8 @@ def _numbers(column: Sequence[str]) -> list[str]:
     return ["" if n is None else str(int(n)) if whole else repr(n) for n in numbers]
 
 
-def _build(table: Table, downloads: Sequence[Path]) -> bytes:
+def build(table: Table, downloads: Sequence[Path]) -> bytes:
+    """The CSV file of a set, from its published file or the archive that holds it."""
     (path,) = downloads
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -189,7 +190,7 @@ def _dataset(name: str, table: Table) -> Dataset:
         citation=table.citation,
         homepage=homepage,
         files=(
-            CacheFile(f"uci/{name}.csv", mirrors, partial(_build, table), partial(_exactly, table.sha256)),
+            CacheFile(f"uci/{name}.csv", mirrors, partial(build, table), partial(_exactly, table.sha256)),
             CacheFile("uci/shapes.json", (), lambda _: shapes(), partial(_exactly, _SHAPES_SHA256)),
         ),
         tasks=partial(tasks, names=(name,), val=0.16, test=0.2),

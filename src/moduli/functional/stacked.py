@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from moduli.functional.joined import concatenate
+
 
 def stacked_linear(
     inputs: Sequence[Tensor], weight_LIO: Tensor, bias_LO: Tensor, relu: bool = False
@@ -32,7 +34,8 @@ def stacked_linear(
         y = torch.addmm(bias_LO.view(-1), first, side_by_side)
         return list((y.relu_() if relu else y).view(-1, L, O).unbind(1))
     if L > 1 and all(x.shape == first.shape for x in inputs):
-        y = torch.baddbmm(bias_LO.unsqueeze(1), torch.stack(list(inputs)), weight_LIO)
+        x_LBI = concatenate(inputs).view(L, -1, I)
+        y = torch.baddbmm(bias_LO.unsqueeze(1), x_LBI, weight_LIO)
         return list((y.relu_() if relu else y).unbind(0))
     maps = zip(inputs, weight_LIO.unbind(0), bias_LO.unbind(0), strict=True)
     separate = [torch.addmm(b, x, w) for x, w, b in maps]

@@ -8,7 +8,7 @@ separate layers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +24,7 @@ _SMALL = 1 << 14
 class LinearBank(nn.Module):
     """One affine map for each name, `{name: [B, i]} -> {name: [B, o]}`.
 
-    Weights start Glorot-uniform with each layer's own sizes and biases at zero.
+    Inputs of more axes `[B, C, H, W]` are flattened to vectors first. Weights start Glorot-uniform with each layer's own sizes and biases at zero.
 
     Args:
         sizes: inputs and outputs of each map.
@@ -59,15 +59,11 @@ class LinearBank(nn.Module):
             if len(present) < len(names):
                 weight, bias = weight[present], bias[present]
             here = [names[row] for row in present]
-            padded = [self._padded(inputs[name], weight.shape[1]) for name in here]
+            padded = _padded([inputs[name] for name in here], weight.shape[1])
             results = stacked_linear(padded, weight, bias, self.relu)
             for name, y in zip(here, results, strict=True):
                 outputs[name] = y if y.shape[-1] == self.sizes[name][1] else y[..., : self.sizes[name][1]]
         return {name: outputs[name] for name in inputs}
-
-    @staticmethod
-    def _padded(x: Tensor, width: int) -> Tensor:
-        return x if x.shape[-1] == width else F.pad(x, (0, width - x.shape[-1]))
 
     def shared_parameters(self) -> list[nn.Parameter]:
         return []
@@ -79,6 +75,21 @@ class LinearBank(nn.Module):
             Part(f"weights.{s}", self.weights[s], (row, slice(i), slice(o))),
             Part(f"biases.{s}", self.biases[s], (row, slice(o))),
         ]
+
+
+def _padded(tensors: Sequence[Tensor], width: int) -> Sequence[Tensor]:
+    """Flattened to vectors and filled up with zeros to `width`."""
+    tensors = [x.flatten(1) if x.dim() > 2 else x for x in tensors]
+    if all(x.shape[1] == width for x in tensors):
+        return tensors
+    if any(x.requires_grad or len(x) != len(tensors[0]) for x in tensors):
+        return [F.pad(x, (0, width - x.shape[1])) for x in tensors]
+    # Data without a gradient, the usual case at the encoders: one tensor, filled row by row.
+    padded = tensors[0].new_zeros(len(tensors), len(tensors[0]), width)
+    rows = padded.unbind(0)
+    for x, row in zip(tensors, rows, strict=True):
+        row[:, : x.shape[1]] = x
+    return rows
 
 
 def _stacks(sizes: Mapping[str, tuple[int, int]]) -> list[list[str]]:

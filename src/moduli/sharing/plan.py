@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import prod
 
 from moduli.sharing.route import Apply, Route
@@ -42,12 +43,13 @@ class PoolInfo:
     """What planning must know about a pool of modules, by module number.
 
     ``alike``: equal keys may be computed together; None never. ``alone``: the module mixes samples.
-    ``drop``: dropout follows the module.
+    ``drop``: dropout follows the module. ``channels``: how many it puts out, None for as many as it gets.
     """
 
     alike: tuple[Hashable | None, ...]
     alone: tuple[bool, ...]
     drop: tuple[bool, ...]
+    channels: tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,11 @@ class _Values:
         self.all = [_Value(("source",), (), shape[0], tuple(shape[1:]), 0) for shape in shapes]
         self._number: dict[Hashable, int] = {}
 
+    def applied(self, module: int, value: int) -> int:
+        """Module `module` applied to a value."""
+        shape, channels = self.all[value].shape, self.pool.channels[module]
+        return self.add(("apply", module), (value,), shape if channels is None else (channels, *shape[1:]))
+
     def add(self, operation: tuple, inputs: tuple[int, ...], shape: Shape | None = None) -> int:
         key = (operation, inputs)
         if key not in self._number:
@@ -150,7 +157,7 @@ class _Values:
 
         for number, node in enumerate(route.nodes, start=1):
             if isinstance(node, Apply):
-                numbers[number] = self.add(("apply", node.module), (at(node.input, node.level),))
+                numbers[number] = self.applied(node.module, at(node.input, node.level))
             else:
                 inputs = tuple(at(i, node.level) for i in node.inputs)
                 numbers[number] = self.add(("merge", merge_row[key, number]), inputs)
@@ -170,7 +177,7 @@ def _group(values: list[_Value], pool: PoolInfo, limit: int | None, sources: int
     for _, wave in sorted(waves.items()):
         together: dict[Hashable, list[int]] = {}
         for number in wave:
-            key = _group_key(number, values[number], buffer_of, pool)
+            key = _group_key(number, values, buffer_of, pool)
             together.setdefault(key, []).append(number)
         made: list[_Group] = []
         for members in together.values():
@@ -183,10 +190,13 @@ def _group(values: list[_Value], pool: PoolInfo, limit: int | None, sources: int
     return groups
 
 
-def _group_key(number: int, value: _Value, buffer_of: Mapping[int, int], pool: PoolInfo) -> Hashable:
+def _group_key(
+    number: int, values: list[_Value], buffer_of: Mapping[int, int], pool: PoolInfo
+) -> Hashable:
+    value = values[number]
     operation = value.operation
     if operation[0] == "apply":
-        return (*operation, value.shape, number if pool.alone[operation[1]] else None)
+        return (*operation, values[value.inputs[0]].shape, number if pool.alone[operation[1]] else None)
     if operation[0] == "merge":
         return ("merge", len(value.inputs), value.shape)
     return (operation, buffer_of[value.inputs[0]])  # pooling and dropout follow the buffers that are there
@@ -216,7 +226,7 @@ def _merge_alike(groups: list[_Group], values: list[_Value], pool: PoolInfo) -> 
             # A module whose group was cut into chunks stays cut.
             if pool.alike[operation[1]] is not None and operations.count(operation) == 1:
                 rows = sum(values[n].rows for n in group.values)
-                key = (pool.alike[operation[1]], rows, values[group.values[0]].shape)
+                key = (pool.alike[operation[1]], rows, values[values[group.values[0]].inputs[0]].shape)
         if key in joined:
             joined[key].values += group.values
             joined[key].modules += group.modules
@@ -319,10 +329,7 @@ class _Layout:
     def cuts(self) -> dict[int, tuple[int, ...]]:
         """Lengths of the pieces of every buffer that is cut."""
         bounds = {buffer: sorted(cuts) for buffer, cuts in self._cuts.items()}
-        return {
-            buffer: tuple(b - a for a, b in zip(points, points[1:], strict=False))
-            for buffer, points in bounds.items()
-        }
+        return {buffer: tuple(b - a for a, b in pairwise(points)) for buffer, points in bounds.items()}
 
     def runs(self, spans: tuple[Span, ...]) -> tuple[Run, ...]:
         """Spans as ranges of pieces."""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from moduli.functional import soft_merge, soft_merge_common
+from moduli.functional import concatenate, soft_merge, soft_merge_common
 
 
 class Run(NamedTuple):
@@ -45,7 +45,7 @@ class Buffers:
             if buffer not in self._pieces:
                 self._pieces[buffer] = self._tensors[buffer].split(self._cuts[buffer])
             parts.extend(self._pieces[buffer][first:last])
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        return concatenate(parts)
 
 
 @dataclass(frozen=True)

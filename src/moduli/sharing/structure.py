@@ -92,6 +92,7 @@ class RoutedStructure(nn.Module):
         for row, width in enumerate(widths):
             table[row, :width] = torch.arange(start, start + width)
             start += width
+        self._table: Tensor
         self.register_buffer("_table", table, persistent=False)
 
     def merge_weights(self) -> Tensor | None:
@@ -168,6 +169,7 @@ class RoutedStructure(nn.Module):
             alike=tuple(getattr(m, "alike", None) if together else None for m in modules),
             alone=tuple(self.training and mixes_samples(m) for m in modules),
             drop=tuple(self.dropout > 0 and any(True for _ in m.parameters()) for m in modules),
+            channels=tuple(getattr(m, "filters", None) for m in modules),
         )
 
     # -------------------------------------------------------------- who owns what

@@ -136,6 +136,8 @@ class Multiclass:
         return "accuracy"
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        if outputs.dim() == 2:
+            return F.cross_entropy(outputs, targets, ignore_index=-1, reduction="none")
         targets = targets.expand(outputs.shape[:-1])
         flat = F.cross_entropy(
             outputs.reshape(-1, self.classes), targets.reshape(-1), ignore_index=-1, reduction="none"
@@ -299,7 +301,7 @@ def _multilabel_f1(outputs: Tensor, targets: Tensor, labels: int) -> float:
 
 
 def _r2(values: Tensor, targets: Tensor) -> float:
-    """Mean over dimensions of 1 - residual/total variance; NaN where a target does not vary."""
+    """Mean of 1 - residual/total variance over the dimensions whose target varies; NaN if none does."""
     residual = (values - targets).square().nanmean(0)
     total = (targets - targets.nanmean(0)).square().nanmean(0)
-    return (1.0 - residual / total).nanmean().item() if bool((total > 0).any()) else float("nan")
+    return (1.0 - residual / total.masked_fill(total == 0, float("nan"))).nanmean().item()

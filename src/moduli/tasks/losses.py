@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 
 import torch
 from torch import Tensor
@@ -11,8 +11,14 @@ from moduli.tasks.task import Task
 from moduli.types import Losses
 
 
+_STACK_FROM = 4  # tasks; below, stacking costs more calls than it saves
+
+
 def task_losses(
-    tasks: Mapping[str, Task], outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]
+    tasks: Mapping[str, Task],
+    outputs: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    complete: Collection[str] = (),
 ) -> Losses:
     """Per-sample losses of every task, and their means over the labelled samples.
 
@@ -23,23 +29,38 @@ def task_losses(
         tasks: by name.
         outputs: `[..., B, outputs]` for each task that takes part; leading axes are decoders.
         targets: `[B, ...]` for each of them.
+        complete: tasks of which it is known that no label is missing.
     """
     groups: dict[Hashable, list[str]] = {}
     for name, output in outputs.items():
-        key = (tasks[name].kind.group, output.shape, targets[name].shape)
-        groups.setdefault(key, []).append(name)
+        full = name in complete
+        groups.setdefault((tasks[name].kind.group, output.shape, targets[name].shape, full), []).append(name)
 
     samples: dict[str, Tensor] = {}
     mean: dict[str, Tensor] = {}
     for names in groups.values():
-        kind = tasks[names[0]].kind
+        kind, full = tasks[names[0]].kind, names[0] in complete
+        if len(names) < _STACK_FROM:
+            for name in names:
+                samples[name] = kind.loss(outputs[name], targets[name])
+                labelled = None if full else kind.labelled(targets[name])
+                mean[name] = _mean(samples[name], labelled)
+                if mean[name].dim():  # several decoders
+                    mean[name] = mean[name].mean()
+            continue
         stacked = torch.stack([outputs[name] for name in names])  # [G, ..., B, outputs]
         target = torch.stack([targets[name] for name in names])  # [G, B, ...]
         decoders = stacked.dim() - 3
         target = target.view(len(names), *[1] * decoders, *target.shape[1:])
         loss = kind.loss(stacked, target)  # [G, ..., B]
-        labelled = kind.labelled(target).sum(-1).clamp(min=1)
-        means = (loss.sum(-1) / labelled).flatten(1).mean(1) if decoders else loss.sum(-1) / labelled
+        means = _mean(loss, None if full else kind.labelled(target))
         samples.update(zip(names, loss.unbind(0), strict=True))
-        mean.update(zip(names, means.unbind(0), strict=True))
+        mean.update(zip(names, (means.flatten(1).mean(1) if decoders else means).unbind(0), strict=True))
     return Losses({n: mean[n] for n in outputs}, {n: samples[n] for n in outputs}, outputs, targets)
+
+
+def _mean(samples: Tensor, labelled: Tensor | None) -> Tensor:
+    """Mean over the last axis, of the labelled samples; 0 if there is none."""
+    if labelled is None:
+        return samples.mean(-1)
+    return samples.sum(-1) / labelled.sum(-1).clamp(min=1)

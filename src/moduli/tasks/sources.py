@@ -95,6 +95,7 @@ class TensorSource:
                     f"task {task!r}: {len(target)} targets for {len(inputs)} inputs; give one per row"
                 )
         self.inputs, self.targets = inputs, dict(targets)
+        self.complete = frozenset(task for task, target in targets.items() if _complete(target))
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -107,7 +108,8 @@ class TensorSource:
 
     def take(self, index: Tensor) -> Batch:
         """The samples at `index [B]`."""
-        return Batch(self.inputs[index], {task: target[index] for task, target in self.targets.items()})
+        targets = {task: target[index] for task, target in self.targets.items()}
+        return Batch(self.inputs[index], targets, self.complete)
 
     def stream(self, batch_size: int, seed: int, device: torch.device) -> Stream:
         return _TensorStream(self.to(device), ShuffledIndices(len(self), batch_size, seed), device)
@@ -116,7 +118,8 @@ class TensorSource:
         source = self.to(device)
         for start in range(0, len(source), batch_size):
             part = slice(start, start + batch_size)
-            yield Batch(source.inputs[part], {task: y[part] for task, y in source.targets.items()})
+            targets = {task: target[part] for task, target in source.targets.items()}
+            yield Batch(source.inputs[part], targets, source.complete)
 
 
 class _TensorStream:
@@ -204,6 +207,11 @@ class _DatasetStream:
     def load_state_dict(self, state: State) -> None:
         self._indices.load_state_dict(state)
         self._states, self._loader = [self._indices.state_dict()], None
+
+
+def _complete(target: Tensor) -> bool:
+    """Whether no label is missing."""
+    return not bool(target.isnan().any() if target.is_floating_point() else (target < 0).any())
 
 
 def _to(value: Any, device: torch.device) -> Any:

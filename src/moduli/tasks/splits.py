@@ -23,6 +23,11 @@ class Splits(NamedTuple):
         """Rows in train, val, test."""
         return len(self.train), len(self.val), len(self.test)
 
+    @property
+    def one_held_out(self) -> bool:
+        """Whether one part both validates and tests."""
+        return self.test is self.val
+
 
 def stratified_split(codes: np.ndarray, val: float, test: float | Literal["val"], seed: int) -> Splits:
     """A random split in which each stratum is divided in proportion, to within one row.
@@ -42,9 +47,11 @@ def stratified_split(codes: np.ndarray, val: float, test: float | Literal["val"]
     Raises:
         InputError: if a part would have no row.
     """
+    if not 0.0 < val < 1.0 or not (test == "val" or (test > 0.0 and val + test < 1.0)):
+        raise InputError(f"fractions val={val} and test={test}: each above 0, their sum below 1")
     rows = _in_order_of_position(codes, np.random.default_rng(seed))
-    test_size = 0 if test == "val" else round(test * len(rows))
-    val_size = round(val * len(rows))
+    test_size = 0 if test == "val" else max(1, round(test * len(rows)))
+    val_size = max(1, round(val * len(rows)))
     part = np.full(len(rows), TRAIN)
     part[rows[len(rows) - test_size :]] = TEST
     part[rows[len(rows) - test_size - val_size : len(rows) - test_size]] = VAL
@@ -66,7 +73,7 @@ def splits_of(part: np.ndarray, one_held_out: bool = False) -> Splits:
             sizes = "/".join(str(size) for size in splits.sizes)
             raise InputError(
                 f"the split leaves no {name} row ({sizes} rows in train/val/test): "
-                "change the fractions val and test, or give more rows"
+                "give more rows, or change 'val' and 'test'"
             )
     return splits
 

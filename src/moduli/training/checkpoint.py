@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -11,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from moduli.errors import RunError
+from moduli.errors import RunError, SaveError
 from moduli.types import State
 
 FORMAT, VERSION = "moduli-checkpoint", 1
@@ -21,7 +22,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Calls `write` on a temporary file beside `path`, then moves it there: whole, or not at all.
 
     Raises:
-        RunError: if the file cannot be written (full disk, no permission). What stood at `path` stays.
+        SaveError: if the file cannot be written (full disk, no permission). What stood at `path` stays.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -34,7 +35,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     except (OSError, RuntimeError) as error:
         # torch reports a full disk as a RuntimeError of its writer.
         reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
-        raise RunError(
+        raise SaveError(
             f"could not write {path} ({reason}): free some space; earlier files are kept"
         ) from error
     finally:
@@ -58,11 +59,9 @@ def load_checkpoint(path: Path) -> State:
     except FileNotFoundError as error:
         raise RunError(f"no checkpoint at {path}: was the run folder moved?") from error
     except Exception as error:
-        raise RunError(
-            f"{path} is damaged or no checkpoint of moduli: delete it to resume from an earlier one"
-        ) from error
+        raise RunError(f"{path} is damaged or no checkpoint of moduli") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise RunError(f"{path} was not written by moduli: point to a checkpoint of a moduli run")
+        raise RunError(f"{path} is no checkpoint of moduli")
     if state["version"] > VERSION:
         raise RunError(
             f"{path} is of version {state['version']}, this moduli reads {VERSION}: upgrade moduli"
@@ -90,7 +89,7 @@ class Checkpoints:
                 self._path(old).unlink(missing_ok=True)
 
     def latest(self) -> State | None:
-        """The newest checkpoint that can be read; None if there is none.
+        """The newest checkpoint that can be read; None if there is none. Warns of newer, damaged ones.
 
         Raises:
             RunError: if there are checkpoints and none can be read.
@@ -98,11 +97,15 @@ class Checkpoints:
         problem: RunError | None = None
         for step in reversed(self.steps()):
             try:
-                return load_checkpoint(self._path(step))
+                state = load_checkpoint(self._path(step))
             except RunError as error:
                 problem = problem or error
+                continue
+            if problem is not None:
+                warnings.warn(f"{problem}; going on from step {step}", stacklevel=2)
+            return state
         if problem is not None:
-            raise problem
+            raise RunError(f"{problem}, nor is there an earlier one: delete {self.folder} to start again")
         return None
 
     def steps(self) -> list[int]:
@@ -120,7 +123,7 @@ def rng_state() -> State:
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
+        "numpy": [kind, torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, cached],
         "python": _as_lists(random.getstate()),
     }
 

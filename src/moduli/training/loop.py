@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from moduli.balancing import Equal
-from moduli.errors import InputError, Interrupted, RunError
+from moduli.errors import InputError, Interrupted, RunError, SaveError
 from moduli.model import JointModel
 from moduli.scheduling import AllTasks
 from moduli.tasks import Task, check_tasks, inputs_of
@@ -23,6 +22,7 @@ from moduli.training.evaluate import evaluate
 from moduli.training.interrupt import Interrupt
 from moduli.training.precision import Precision
 from moduli.training.progress import Progress, Silent
+from moduli.training.running import RunningMean
 from moduli.training.selection import Selection
 from moduli.training.settings import Train, choose_device
 from moduli.training.step import Parts, train_step
@@ -92,8 +92,7 @@ class Trainer:
         self.progress = progress or Silent()
         self.history: list[dict[str, Any]] = []
         self.step, self.phases, self.seconds = 0, 0, 0.0
-        self._running: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._running = RunningMean(list(self.tasks), self.device)
 
         optimizer = self.train.make_optimizer([*self.model.parameters(), *self.combine.parameters()])
         self.parts = Parts(
@@ -123,37 +122,38 @@ class Trainer:
             Interrupted: after Ctrl-C; the state was saved if there is a folder.
             RunError: if the loss of a task is no longer a number, or nothing can be saved.
         """
-        began = time.monotonic() - self.seconds
         with torch.random.fork_rng(), Interrupt() as interrupt:
             torch.manual_seed(self.seed)
             self._resume()
+            began = time.monotonic() - self.seconds
             self.model.train()
             self.progress.start(self.title, self.step, self.train.steps)
             try:
                 while self.step < self.train.steps and not self.selection.finished:
-                    self._one_step()
+                    self.one_step()
                     if self.step % self.train.phase == 0 or self.step == self.train.steps:
                         self._end_phase(time.monotonic() - began)
                     if interrupt.requested:
                         self._stop(time.monotonic() - began)
             finally:
                 self.progress.stop()
-            return self._finish(time.monotonic() - began)
+            result = self._finish(time.monotonic() - began)
+        if interrupt.requested:
+            raise Interrupted(f"{self.title}: stopped after the last step" + self._what_was_saved())
+        return result
 
-    def _one_step(self) -> None:
+    def one_step(self) -> None:
+        """One training step, counted: see `moduli.training.step.train_step` for what it does."""
         names = list(self.schedule.choose(list(self.tasks), self.step))
         losses = train_step(self.parts, names)
         self.step += 1
-        for task, loss in losses.mean.items():
-            total = self._running.get(task)
-            self._running[task] = loss.detach() if total is None else total + loss.detach()
-            self._counts[task] = self._counts.get(task, 0) + 1
+        self._running.add(losses.mean)
         if self.progress.wants_losses():
-            self.progress.update(self.step, self._mean_losses())
+            self.progress.update(self.step, self._running.means())
 
     def _end_phase(self, seconds: float) -> None:
         self.phases, self.seconds = self.phases + 1, seconds
-        training = self._mean_losses()
+        training = self._running.means()
         self._check_finite(training)
         scores = self._evaluate("val", every_metric=False)
         phase = Phase(self.model, scores, self.parts.optimizer, self.phases, self.step)
@@ -162,16 +162,16 @@ class Trainer:
         self.schedule.observe(scores)
         self.selection.update(scores, self.step)
         self._record(training, scores)
-        self._running, self._counts = {}, {}
+        self._running.reset()
         self._save()
 
     def _stop(self, seconds: float) -> None:
         self.seconds = seconds
         self._save()
-        raise Interrupted(
-            f"stopped at step {self.step}"
-            + ("; the state was saved" if self.checkpoints else "; without a folder nothing was saved")
-        )
+        raise Interrupted(f"{self.title}: stopped at step {self.step}" + self._what_was_saved())
+
+    def _what_was_saved(self) -> str:
+        return "; the state was saved" if self.checkpoints else "; without a folder nothing was saved"
 
     def _finish(self, seconds: float) -> Fit:
         self.selection.restore()
@@ -185,20 +185,15 @@ class Trainer:
         size = self.train.eval_batch_size
         return evaluate(self.model, self.tasks, split, size, self.device, every_metric)
 
-    def _mean_losses(self) -> dict[str, float]:
-        return {task: (total / self._counts[task]).item() for task, total in self._running.items()}
-
     def _check_finite(self, losses: Mapping[str, float]) -> None:
         bad = [task for task, loss in losses.items() if not abs(loss) < float("inf")]
         if bad:
-            kept = f"; the checkpoint of step {self.checkpoints.steps()[-1]} is kept" if self._saved() else ""
+            saved = self.checkpoints.steps() if self.checkpoints is not None else []
+            kept = f"; the checkpoint of step {saved[-1]} is kept" if saved else ""
             raise RunError(
-                f"{self.title}: the training loss of task {bad[0]!r} is {losses[bad[0]]} by step {self.step}: "
-                f"try a lower lr (now {self.train.lr}) or clip (now {self.train.clip}){kept}"
+                f"{self.title}: the training loss of task {bad[0]!r} is {losses[bad[0]]} at "
+                f"step {self.step}: try a lower lr (now {self.train.lr}) or clip (now {self.train.clip}){kept}"
             )
-
-    def _saved(self) -> bool:
-        return self.checkpoints is not None and bool(self.checkpoints.steps())
 
     def _record(self, training: Mapping[str, float], scores: Scores) -> None:
         records = [
@@ -222,7 +217,7 @@ class Trainer:
                 with open(self._log, "a", encoding="utf-8") as file:
                     file.writelines(json.dumps(record) + "\n" for record in records)
             except OSError as error:
-                raise RunError(f"could not write {self._log} ({error.strerror}): free some space") from error
+                raise SaveError(f"could not write {self._log} ({error.strerror}): free some space") from error
 
     # -------------------------------------------------------------- state
 
@@ -234,8 +229,7 @@ class Trainer:
             "phases": self.phases,
             "seconds": self.seconds,
             "records": len(self.history),
-            "running": dict(self._running),
-            "counts": dict(self._counts),
+            "running": self._running.state_dict(),
             "model": self.model.state_dict(),
             "optimizer": self.parts.optimizer.state_dict(),
             "lr_schedule": schedule.state_dict() if schedule is not None else {},
@@ -271,8 +265,7 @@ class Trainer:
             control.load_state_dict(saved)
         self.selection.load_state_dict(state["selection"])
         self.step, self.phases, self.seconds = state["step"], state["phases"], state["seconds"]
-        self._running = {task: total.to(self.device) for task, total in state["running"].items()}
-        self._counts = dict(state["counts"])
+        self._running.load_state_dict(state["running"])
         set_rng_state(state["rng"])
 
     def _save(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -43,7 +43,7 @@ class Selection:
     def update(self, scores: Scores, step: int) -> bool:
         """Takes the scores of a phase; True if some group has a new best."""
         running = [g for g in range(len(self.groups)) if not self._out_of_patience(g)]
-        better = [g for g in running if self._score(self.groups[g], scores) > self.best[g]]
+        better = [g for g in running if validation_score(scores, self.groups[g], self.rule) > self.best[g]]
         if self._weights is None or (len(self.groups) == 1 and better):
             self._weights = {name: x.detach().clone() for name, x in self.model.state_dict().items()}
         elif better:
@@ -51,7 +51,11 @@ class Selection:
                 self._keep(self.groups[g])
         for g, tasks in enumerate(self.groups):
             if g in better:
-                self.best[g], self.best_step[g], self.stale[g] = self._score(tasks, scores), step, 0
+                self.best[g], self.best_step[g], self.stale[g] = (
+                    validation_score(scores, tasks, self.rule),
+                    step,
+                    0,
+                )
             else:
                 self.stale[g] += 1
         return bool(better)
@@ -63,15 +67,6 @@ class Selection:
         """Puts the best weights into the model."""
         if self._weights is not None:
             self.model.load_state_dict(self._weights)
-
-    def _score(self, tasks: list[str], scores: Scores) -> float:
-        # A task without labels in this split has no score and does not count.
-        if self.rule == "loss":
-            score = -sum(scores.loss[task] for task in tasks if not math.isnan(scores.loss[task]))
-        else:
-            known = [scores.fitness(task) for task in tasks if not math.isnan(scores.value(task))]
-            score = sum(known) / max(1, len(known))
-        return score
 
     def _keep(self, tasks: list[str]) -> None:
         assert self._weights is not None
@@ -91,3 +86,14 @@ class Selection:
     def load_state_dict(self, state: Mapping) -> None:
         self.best, self.best_step = list(state["best"]), list(state["best_step"])
         self.stale, self._weights = list(state["stale"]), state["weights"]
+
+
+def validation_score(scores: Scores, tasks: Sequence[str], rule: str) -> float:
+    """How good validation scores are, more is better: minus the sum of the losses, or the mean metric.
+
+    A task without labels in this split does not count.
+    """
+    if rule == "loss":
+        return -sum(scores.loss[task] for task in tasks if not math.isnan(scores.loss[task]))
+    known = [scores.fitness(task) for task in tasks if not math.isnan(scores.value(task))]
+    return sum(known) / max(1, len(known))

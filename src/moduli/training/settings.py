@@ -107,13 +107,10 @@ class Train:
         options: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
         if self.optimizer in ("sgd", "rmsprop"):
             options["momentum"] = self.momentum
-        kind = OPTIMIZERS[self.optimizer]
-        fusable = self.optimizer in ("adam", "adamw", "sgd", "adagrad") and all(
-            p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters
-        )
-        if self.optimizer == "adagrad" and any(p.device.type != "cpu" for p in parameters):
-            fusable = False
-        return kind(parameters, fused=True, **options) if fusable else kind(parameters, **options)
+        devices = {p.device.type for p in parameters}
+        if self.optimizer in ("adam", "adamw", "sgd") and devices <= {"cpu", "cuda"}:
+            options["fused"] = True
+        return OPTIMIZERS[self.optimizer](parameters, **options)
 
     def make_lr_schedule(self, optimizer: Optimizer) -> LRScheduler | None:
         """The learning-rate schedule, or None if the rate is constant."""

@@ -37,15 +37,16 @@ def train_step(parts: Parts, names: Sequence[str]) -> Losses:
     Tasks that share an input share its batch, and it is encoded once.
     """
     model, precision = parts.model, parts.precision
+    parts.optimizer.zero_grad(set_to_none=True)
     inputs_in_use = dict.fromkeys(model.input_of[name] for name in names)
     batches = {name: parts.streams[name].draw() for name in inputs_in_use}
+    complete = frozenset().union(*(batch.complete for batch in batches.values()))
     targets = {name: batches[model.input_of[name]].targets[name] for name in names}
 
     with precision.autocast():
         outputs = parts.forward({name: batch.inputs for name, batch in batches.items()}, names)
-        losses = task_losses(parts.tasks, outputs, targets)
+        losses = task_losses(parts.tasks, outputs, targets, complete)
 
-    parts.optimizer.zero_grad(set_to_none=True)
     parts.combine.backward(precision.scaled(losses), model)
     if parts.clip is not None:
         precision.unscale(parts.optimizer)

@@ -1,11 +1,12 @@
 """Feature columns: what is fitted on the training rows, and how values become numbers.
 
-A column type has ``name``, ``width`` (numbers per row), ``encode``, ``missing_row`` and ``to_json``.
+A fitted column has ``name``, ``width`` (features per row), ``encode`` and ``to_json``.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -15,6 +16,7 @@ import pandas as pd
 from pandas.api import types
 
 from moduli.errors import InputError
+from moduli.tasks.tables.read import column_of
 
 MANY_CATEGORIES = 256
 FEW_VALUES = 20
@@ -45,32 +47,35 @@ def column_type(series: pd.Series) -> str:
         distinct = pd.Series(series.dropna().unique(), dtype=object)
     except TypeError:
         return "lists"
-    numeric = pd.to_numeric(distinct, errors="coerce").notna().mean() if len(distinct) else 0.0
-    if (numeric == 1.0 and holds == "string" and len(distinct) > FEW_VALUES) or NUMERIC_SHARE <= numeric < 1.0:
-        return "number"
-    return "category"
+    return "number" if len(distinct) and _spells_numbers(distinct) else "category"
 
 
-def numbers(series: pd.Series) -> np.ndarray:
-    """Values `[N]` as float64, NaN where missing.
+def _spells_numbers(distinct: pd.Series) -> bool:
+    """Whether texts are meant as numbers: nearly all are, or all are and they are many."""
+    text = float(np.mean(pd.isna(pd.to_numeric(distinct, errors="coerce"))))
+    return 0.0 < text <= 1.0 - NUMERIC_SHARE or (text == 0.0 and len(distinct) > FEW_VALUES)
+
+
+def numbers(series: pd.Series, hint: str = "") -> np.ndarray:
+    """Values `[N]` as float64, NaN where missing. `hint` says what else can be done about text.
 
     Raises:
         InputError: with column, row and value, for a cell that is no number or not finite.
     """
     if not types.is_numeric_dtype(series):
         series = series.astype(object)
-    values = pd.to_numeric(series, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    parsed = pd.Series(pd.to_numeric(series, errors="coerce"))
+    values = parsed.to_numpy(dtype=np.float64, na_value=np.nan)
     text = np.isnan(values) & series.notna().to_numpy()
     if text.any():
-        hint = "leave missing values empty, or list the column under 'categorical'"
-        _refuse(series, text, f"is not a number; {hint}")
+        _refuse(series, text, f"is not a number; leave missing values empty{hint}")
     if np.isinf(values).any():
         _refuse(series, np.isinf(values), "is not finite; correct it or leave it empty")
     return values
 
 
 def distinct_values(series: pd.Series) -> tuple[Any, ...]:
-    """The different values, sorted, as plain bool, int, float or str.
+    """The different values as plain bool, int, float or str: sorted, or in the order of a categorical type.
 
     Whole numbers that pandas made floats, because other cells are missing, are whole again.
     """
@@ -80,8 +85,10 @@ def distinct_values(series: pd.Series) -> tuple[Any, ...]:
         _refuse(series, (series == infinite[0]).to_numpy(), "is not finite; correct it or leave it empty")
     if series.hasnans and values and all(isinstance(v, float) and v.is_integer() for v in values):
         values = [int(value) for value in values]
-    unique = {_key(value): value for value in values}.values()
-    return tuple(sorted(unique, key=lambda value: (isinstance(value, str), value)))
+    unique = {_key(value): value for value in values}
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        return tuple(unique[key] for key in map(_key, series.dtype.categories) if key in unique)
+    return tuple(sorted(unique.values(), key=lambda value: (isinstance(value, str), value)))
 
 
 def codes_of(series: pd.Series, values: Iterable[Hashable]) -> np.ndarray:
@@ -166,8 +173,8 @@ class CategoryColumn:
 
     def unseen(self, series: pd.Series) -> dict[Any, int]:
         """Values that training did not have, with the number of rows that hold them."""
-        other = series[codes_of(series, self.categories) == len(self.categories)]
-        return {_plain(value): int(count) for value, count in other.value_counts(sort=False).items()}
+        other = series.loc[codes_of(series, self.categories) == len(self.categories)]
+        return dict(Counter(_plain(value) for value in other))
 
     def to_json(self) -> dict[str, Any]:
         return {"type": "category", "name": self.name, "categories": list(self.categories)}
@@ -202,7 +209,7 @@ def fit_columns(
     left_out: dict[str, list[str]] = {}
     for name, type_ in types_of.items():
         try:
-            columns.append(_fit(train[name], type_, scaling, name in set(forced)))
+            columns.append(_fit(column_of(train, name), type_, scaling, name in set(forced)))
         except _Unusable as reason:
             left_out.setdefault(str(reason), []).append(repr(name))
     notes = [f"left out {_plural('column', names)}: {reason}" for reason, names in left_out.items()]
@@ -234,7 +241,7 @@ def _fit(series: pd.Series, type_: str, scaling: str, forced: bool) -> Column:
 
 
 def _fit_number(series: pd.Series, scaling: str) -> NumberColumn:
-    values = numbers(series)
+    values = numbers(series, ", or list the column under 'categorical'")
     known = values[~np.isnan(values)]
     mean, deviation = mean_and_deviation(known)
     shift, scale = {

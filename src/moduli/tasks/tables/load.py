@@ -16,7 +16,7 @@ from moduli.errors import InputError, did_you_mean
 from moduli.tasks.sources import TensorSource
 from moduli.tasks.splits import TEST, TRAIN, VAL, Splits, splits_of, stratified_split
 from moduli.tasks.tables.columns import column_type, fit_columns
-from moduli.tasks.tables.read import read_table
+from moduli.tasks.tables.read import column_of, read_table
 from moduli.tasks.tables.schema import TableSchema, fingerprint
 from moduli.tasks.tables.spec import TableSpec
 from moduli.tasks.tables.targets import ClassTarget, Target, make_target
@@ -94,30 +94,36 @@ def _load(
     features, notes = _feature_columns(frame, spec, siblings)
     split = [spec.split] if spec.split else []
     mark = fingerprint(frame, [*features, *spec.all_targets, *split])
-    types_of = {name: "category" if name in spec.categorical else column_type(frame[name]) for name in features}
-    targets = [make_target(frame[t], names[t], spec.kind_of(t), spec.drop_rare) for t in spec.all_targets]
-    codes = np.stack([target.codes(frame[target.column]) for target in targets], axis=1)
-    frame, codes, more = _labelled_rows(frame, codes)
+    types_of = {name: column_type(column_of(frame, name)) for name in features}
+    types_of |= dict.fromkeys(set(features) & set(spec.categorical), "category")
+    targets = [
+        make_target(column_of(frame, column), names[column], spec.kind_of(column), spec.drop_rare)
+        for column in spec.all_targets
+    ]
+    codes = np.stack([target.codes(column_of(frame, target.column)) for target in targets], axis=1)
+    frame, codes, label_notes = _labelled_rows(frame, codes, targets)
     splits, split_notes = _split(frame, codes, spec, seed)
     columns, dropped = fit_columns(frame.iloc[splits.train], types_of, spec.scaling, spec.categorical)
     if not columns:
-        raise InputError(f"no column to learn from is left ({'; '.join(dropped) or 'all are targets'})")
-    targets = [_fit_target(target, frame, code, splits) for target, code in zip(targets, codes.T, strict=True)]
-    notes += more + split_notes + dropped + _absent_labels(targets, codes, splits)
+        raise InputError(f"no column to learn from: {'; '.join(dropped) or 'see what columns and drop leave'}")
+    targets = [
+        _fit_target(target, frame, code, splits) for target, code in zip(targets, codes.T, strict=True)
+    ]
+    notes += label_notes + split_notes + dropped + _absent_labels(targets, codes, splits)
     schema = TableSchema(spec.stem, tuple(columns), tuple(targets), mark, notes)
     return _tasks(frame, schema, spec, splits)
 
 
 def _tasks(frame: pd.DataFrame, schema: TableSchema, spec: TableSpec, splits: Splits) -> list[Task]:
     inputs = schema.encode(frame)
-    labels = {target.task: target.encode(frame[target.column]) for target in schema.targets}
+    labels = {target.task: target.encode(column_of(frame, target.column)) for target in schema.targets}
 
     def source(rows: np.ndarray) -> TensorSource:
         index = torch.from_numpy(rows)
         return TensorSource(inputs[index], {task: y[index] for task, y in labels.items()})
 
     train, val = source(splits.train), source(splits.val)
-    test = val if splits.test is splits.val else source(splits.test)
+    test = val if splits.one_held_out else source(splits.test)
     name = schema.name if spec.targets else schema.targets[0].task
     data = Data(name, (schema.width,), train, val, test)
     return [
@@ -126,9 +132,7 @@ def _tasks(frame: pd.DataFrame, schema: TableSchema, spec: TableSpec, splits: Sp
     ]
 
 
-def _feature_columns(
-    frame: pd.DataFrame, spec: TableSpec, siblings: set[str]
-) -> tuple[list[str], list[str]]:
+def _feature_columns(frame: pd.DataFrame, spec: TableSpec, siblings: set[str]) -> tuple[list[str], list[str]]:
     """The columns to learn from, before looking at their values, and notes."""
     known = list(frame.columns)
     split = [spec.split] if spec.split else []
@@ -143,7 +147,7 @@ def _feature_columns(
         if name in siblings - left_out:
             notes.append(f"left out column {name!r}: it is the target of another task")
             left_out.add(name)
-        elif name.startswith("Unnamed: ") and _counts_rows(frame[name]):
+        elif name.startswith("Unnamed: ") and _counts_rows(column_of(frame, name)):
             notes.append(f"left out column {name!r}: it only numbers the rows")
             left_out.add(name)
     return [name for name in known if name not in left_out], notes
@@ -155,18 +159,21 @@ def _counts_rows(series: pd.Series) -> bool:
 
 
 def _labelled_rows(
-    frame: pd.DataFrame, codes: np.ndarray
+    frame: pd.DataFrame, codes: np.ndarray, targets: Sequence[Target]
 ) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
+    """The rows with at least one label, and notes on what has none."""
+    notes = []
+    for target, code in zip(targets, codes.T, strict=True):
+        rare = int((column_of(frame, target.column).notna() & (code < 0)).sum())
+        if rare:
+            notes.append(f"target {target.column!r}: classes with one row are left out ({rare} in all)")
     labelled = (codes >= 0).any(axis=1)
-    missing = int((~labelled).sum())
-    if missing == 0:
-        return frame, codes, []
-    return frame[labelled], codes[labelled], [f"left out {missing} of {len(frame)} rows: they have no label"]
+    if not labelled.all():
+        notes.append(f"left out {(~labelled).sum()} of {len(frame)} rows: they have no label")
+    return frame.loc[labelled], codes[labelled], notes
 
 
-def _split(
-    frame: pd.DataFrame, codes: np.ndarray, spec: TableSpec, seed: int
-) -> tuple[Splits, list[str]]:
+def _split(frame: pd.DataFrame, codes: np.ndarray, spec: TableSpec, seed: int) -> tuple[Splits, list[str]]:
     if spec.split is None:
         return stratified_split(codes, spec.val, spec.test, seed), []
     words = frame[spec.split].astype(object)
@@ -193,17 +200,18 @@ def _split(
 
 
 def _fit_target(target: Target, frame: pd.DataFrame, code: np.ndarray, splits: Splits) -> Target:
-    rows = tuple(int((code[part] >= 0).sum()) for part in splits)
+    parts = splits[:2] if splits.one_held_out else splits
+    rows = tuple(int((code[part] >= 0).sum()) for part in parts)
     if rows[0] == 0:
         raise InputError(f"target {target.column!r} has no label in the training rows")
-    return replace(target.fit(frame[target.column].iloc[splits.train]), rows=rows)
+    return replace(target.fit(column_of(frame, target.column).iloc[splits.train]), rows=rows)
 
 
 def _absent_labels(targets: Sequence[Target], codes: np.ndarray, splits: Splits) -> list[str]:
     """Notes on parts that cannot judge a task, and classes that cannot be learned."""
     notes = []
     for target, code in zip(targets, codes.T, strict=True):
-        for part, rows in zip(("val", "test"), target.rows[1:], strict=True):
+        for part, rows in zip(("val", "test"), target.rows[1:], strict=False):
             if rows == 0:
                 notes.append(f"target {target.column!r} has no label in the {part} rows")
         unlearned = np.setdiff1d(code[code >= 0], code[splits.train])

@@ -6,7 +6,9 @@ import csv
 import gzip
 import warnings
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import pandas as pd
 
 from moduli.errors import InputError, did_you_mean
@@ -34,9 +36,16 @@ def read_table(table: str | Path | pd.DataFrame, base: Path | None = None) -> pd
     frame.columns = pd.Index([str(name) for name in frame.columns], dtype=object)
     _check_unique(list(frame.columns), where)
     if frame.empty:
-        raise InputError(f"{where} has {len(frame)} rows and {frame.shape[1]} columns: give at least one of each")
+        raise InputError(
+            f"{where} has {len(frame)} rows and {frame.shape[1]} columns: give at least one of each"
+        )
     frame.index = pd.RangeIndex(1, len(frame) + 1)
     return frame
+
+
+def column_of(frame: pd.DataFrame, name: str) -> pd.Series:
+    """A column; all missing if the table lacks it."""
+    return cast(pd.Series, frame[name]) if name in frame else pd.Series(np.nan, index=frame.index, name=name)
 
 
 def _read_file(path: Path) -> pd.DataFrame:
@@ -49,7 +58,14 @@ def _read_file(path: Path) -> pd.DataFrame:
         raise
     except pd.errors.EmptyDataError:
         raise InputError(f"{path} is empty: give a header line and at least one row") from None
-    except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error, EOFError, OSError, ValueError) as error:
+    except (
+        pd.errors.ParserError,
+        pd.errors.ParserWarning,
+        csv.Error,
+        EOFError,
+        OSError,
+        ValueError,
+    ) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"cannot read {path}: {reason}; is it a table in this format, in UTF-8?") from None
 
@@ -61,7 +77,7 @@ def _check_file(path: Path) -> None:
         raise InputError(f"no file {path}{_near_files(path)}")
     if not path.name.lower().endswith(ENDINGS):
         raise InputError(
-            f"{path}: unknown kind of table {path.suffix or path.name!r}; save it as one of {', '.join(ENDINGS)}"
+            f"{path}: unknown kind of table {path.suffix or path.name!r}; give one of {', '.join(ENDINGS)}"
         )
 
 
@@ -73,7 +89,8 @@ def _near_files(path: Path) -> str:
 
 
 def _read_text(path: Path) -> pd.DataFrame:
-    """pandas' C parser on purpose: the pyarrow one turns some text into dates and undecodable text into bytes."""
+    # pandas' C parser on purpose: the pyarrow one is no faster here, makes dates of some text, and passes
+    # on text that is not UTF-8 as bytes.
     opener = gzip.open if path.name.lower().endswith(".gz") else open
     with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
         first = file.readline()

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pandas.util
 import torch
 from torch import Tensor
 
 from moduli.errors import InputError, did_you_mean
 from moduli.tasks.kinds import Kind
 from moduli.tasks.tables.columns import CategoryColumn, Column, column_from_json
-from moduli.tasks.tables.read import read_table
+from moduli.tasks.tables.read import column_of, read_table
 from moduli.tasks.tables.targets import Target, target_from_json
 
 VERSION = 1
@@ -41,7 +42,7 @@ class TableSchema:
     columns: tuple[Column, ...]
     targets: tuple[Target, ...]
     fingerprint: str
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list, hash=False)
 
     @property
     def width(self) -> int:
@@ -79,12 +80,12 @@ class TableSchema:
         return self.encode(frame)
 
     def encode(self, frame: pd.DataFrame) -> Tensor:
-        """The features `[N, width]` of a frame that was read and checked; absent columns are missing cells."""
+        """The features `[N, width]` of a frame that was read and checked; what it lacks is missing."""
         features = np.empty((len(frame), self.width), dtype=np.float32)
         start = 0
         for column in self.columns:
             part = features[:, start : start + column.width]
-            part[:] = column.encode(_column(frame, column.name))
+            part[:] = column.encode(column_of(frame, column.name))
             start += column.width
         return torch.from_numpy(features)
 
@@ -92,7 +93,7 @@ class TableSchema:
         """Categories that training did not have: `{column: {value: rows}}`, only columns that have any."""
         frame = read_table(table)
         found = {
-            column.name: column.unseen(frame[column.name])
+            column.name: column.unseen(column_of(frame, column.name))
             for column in self.columns
             if isinstance(column, CategoryColumn) and column.name in frame
         }
@@ -163,17 +164,16 @@ def fingerprint(frame: pd.DataFrame, columns: Iterable[str]) -> str:
     """SHA-256 of names and values of some columns, row by row; the same in every process."""
     digest = hashlib.sha256()
     for name in columns:
-        try:
-            hashed = pd.util.hash_pandas_object(frame[name], index=False)
-        except TypeError:  # cells that cannot be hashed, such as lists
-            hashed = pd.util.hash_pandas_object(frame[name].astype(str), index=False)
-        digest.update(name.encode() + b"\0" + hashed.to_numpy().tobytes())
+        digest.update(name.encode() + b"\0" + _hashes(column_of(frame, name)).tobytes())
     return digest.hexdigest()
 
 
-def _column(frame: pd.DataFrame, name: str) -> pd.Series:
-    """A column; all missing if the table lacks it."""
-    return frame[name] if name in frame else pd.Series(np.nan, index=frame.index, name=name)
+def _hashes(series: pd.Series) -> np.ndarray:
+    hash_rows: Any = pandas.util.hash_pandas_object
+    try:
+        return hash_rows(series, index=False).to_numpy()
+    except TypeError:  # cells that cannot be hashed, such as lists
+        return hash_rows(series.astype(str), index=False).to_numpy()
 
 
 def _listed(names: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +20,7 @@ from pydantic import (
 from moduli.errors import InputError, did_you_mean
 
 KINDS = ("binary", "multiclass", "regression")
+_ENDING = re.compile(r"(\.(csv|tsv|parquet|pq))?(\.gz)?$", re.IGNORECASE)
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
@@ -89,7 +91,7 @@ class TableSpec(BaseModel):
     @property
     def stem(self) -> str:
         """The name of the input: `name`, or the file's name without its endings."""
-        return self.name or Path(self.table).name.split(".")[0]
+        return self.name or _ENDING.sub("", Path(self.table).name)
 
     def kind_of(self, target: str) -> str | None:
         """The kind that the user gave for a target, or None."""

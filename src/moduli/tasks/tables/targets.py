@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from pandas.api.types import is_float_dtype
 from torch import Tensor
 
 from moduli.errors import InputError
@@ -25,7 +26,10 @@ from moduli.tasks.tables.columns import (
 
 @dataclass(frozen=True)
 class ClassTarget:
-    """Classes: `labels[k]` is what the table holds for class k. ``rows``: labelled in train, val, test."""
+    """Classes: `labels[k]` is what the table holds for class k.
+
+    ``rows``: how many are labelled in train, val, test; without test where val serves as both.
+    """
 
     task: str
     column: str
@@ -64,9 +68,10 @@ class ClassTarget:
         return pd.DataFrame(frame)
 
     def describe(self) -> str:
-        shown = ", ".join(str(label) for label in self.labels[:6])
-        count = "" if len(self.labels) <= 6 else f", … {len(self.labels)} classes"
-        return f"{self.kind.name} ({shown}{count})"
+        if len(self.labels) <= 6:
+            return f"{self.kind.name} ({', '.join(str(label) for label in self.labels)})"
+        shown = ", ".join(str(label) for label in self.labels[:3])
+        return f"{self.kind.name} ({len(self.labels)} classes: {shown}, …)"
 
     def to_json(self) -> dict[str, Any]:
         return {"type": "classes", **vars(self), "labels": list(self.labels), "rows": list(self.rows)}
@@ -74,7 +79,7 @@ class ClassTarget:
 
 @dataclass(frozen=True)
 class NumberTarget:
-    """A number to predict, standardised with `mean` and `scale` of the training rows."""
+    """A number to predict, standardised with `mean` and `scale` of the training rows; ``rows`` as above."""
 
     task: str
     column: str
@@ -126,8 +131,8 @@ def target_from_json(record: dict[str, Any]) -> Target:
 # ------------------------------------------------------------------ what a column is to be learned as
 
 
-def infer_kind(series: pd.Series) -> str:
-    """ "binary", "multiclass" or "regression", from the labels that there are.
+def holds_classes(series: pd.Series) -> bool:
+    """Whether a target is classes (binary or multiclass) rather than values (regression).
 
     Text, categories, true/false, and few different whole numbers are classes; other numbers are values.
     Few: at most 20, and at most a third of the labelled rows. A column of floats is classes only if it
@@ -137,15 +142,15 @@ def infer_kind(series: pd.Series) -> str:
     if type_ not in ("number", "category"):
         raise InputError(f"target {series.name!r} holds {type_}: give classes or numbers")
     known = series.dropna()
-    distinct = known.nunique()
-    if type_ == "number":
-        values = numbers(known)
-        whole = bool((values == np.round(values)).all())
-        few = distinct <= 2 or distinct <= min(FEW_VALUES, len(known) // 3)
-        meant_whole = distinct <= 2 or series.hasnans or not pd.api.types.is_float_dtype(series)
-        if not (whole and few and meant_whole):
-            return "regression"
-    return "binary" if distinct <= 2 else "multiclass"
+    if type_ == "category":
+        return True
+    values, distinct = numbers(known, ", or make its kind multiclass"), known.nunique()
+    if not (values == np.round(values)).all():
+        return False
+    if distinct <= 2:
+        return True
+    meant_whole = series.hasnans or not is_float_dtype(series)
+    return meant_whole and distinct <= min(FEW_VALUES, len(known) // 3)
 
 
 def make_target(series: pd.Series, task: str, kind: str | None, drop_rare: bool) -> Target:
@@ -158,13 +163,14 @@ def make_target(series: pd.Series, task: str, kind: str | None, drop_rare: bool)
     column = str(series.name)
     if series.isna().all():
         raise InputError(f"target {column!r} is missing in every row: fill it in, or remove the task")
-    kind = kind or infer_kind(series)
-    if kind == "regression":
-        values = numbers(series)
+    if kind == "regression" or (kind is None and not holds_classes(series)):
+        values = numbers(series, ", or make its kind multiclass")
         if np.nanmin(values) == np.nanmax(values):
             raise InputError(f"target {column!r} is {np.nanmin(values):g} in every row: nothing to learn")
         return NumberTarget(task, column)
     labels = _labels(series, drop_rare)
+    if kind is None:
+        kind = "binary" if len(labels) == 2 else "multiclass"
     if len(labels) < 2:
         shown = f"one class only ({labels[0]!r})" if labels else "no class with two rows"
         raise InputError(f"target {column!r} has {shown}: nothing to learn")

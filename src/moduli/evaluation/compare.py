@@ -1,0 +1,193 @@
+"""Comparing methods: every method trained with every seed, and a summary of what came out.
+
+In a folder a comparison can be stopped at any moment and called again: what is finished is not trained
+again, what is half done goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from moduli._version import __version__
+from moduli.errors import InputError, RunError, SaveError, did_you_mean
+from moduli.evaluation.folder import check_file_name, check_same, describe_task, write_results
+from moduli.evaluation.job import Build, Job
+from moduli.evaluation.summary import Outcome, Summary, summarize
+from moduli.model import JointModel
+from moduli.tasks import Task, check_tasks
+from moduli.training import Progress, Train, Trainer, choose_device
+from moduli.training.selection import validation_score
+from moduli.types import Combine, Control, Schedule
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A (method, seed) that could not be trained, and why."""
+
+    method: str
+    seed: int
+    error: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found.
+
+    ``summary`` is a plain dict (see ``docs/summary.md``), ``best_models`` has for each method the model of
+    the seed with the best validation score. A method that failed throughout has none.
+    """
+
+    summary: Summary
+    outcomes: list[Outcome]
+    failures: list[Failure]
+    best_models: dict[str, JointModel] = field(repr=False)
+
+    def table(self) -> Table:
+        """The table for a terminal, to be printed with rich."""
+        from moduli.report.tables import comparison_table
+
+        return comparison_table(self.summary)
+
+    def markdown(self) -> str:
+        """The table in Markdown."""
+        from moduli.report.tables import comparison_markdown
+
+        return comparison_markdown(self.summary)
+
+    def show(self) -> None:
+        """Prints the table."""
+        from rich.console import Console
+
+        Console().print(self.table())
+
+
+def compare(
+    methods: Mapping[str, Build],
+    tasks: Sequence[Task],
+    seeds: int | Sequence[int] = 3,
+    *,
+    baseline: str | None = None,
+    folder: str | Path | None = None,
+    name: str = "comparison",
+    combine: Callable[[], Combine] | None = None,
+    schedule: Callable[[], Schedule] | None = None,
+    controls: Callable[[], Sequence[Control]] | None = None,
+    device: str | torch.device = "auto",
+    progress: Progress | None = None,
+    **train: Any,
+) -> Comparison:
+    """Trains every method with every seed and compares them on the test split.
+
+    The seed decides the model's first weights, the batches and the dropout; the splits of the data are
+    those of `tasks`. A method whose training fails is reported, and the others go on.
+
+    Args:
+        methods: by name, a function from a seed to a fresh model. It is called with torch's random
+            numbers seeded, so its result does not depend on what was made before.
+        tasks: what is to be learned.
+        seeds: how many (0, 1, 2, ...), or which.
+        baseline: the method that gains are relative to; "single" if it is there, else the first, if None.
+        folder: keeps everything there: `summary.json`, `comparison.md`, `comparison.csv`, `metrics.jsonl`,
+            and below `training/` a folder for each method and seed. Called again, goes on from there.
+        name: of the comparison.
+        combine, schedule, controls: functions that make what `Trainer` takes, anew for each run.
+        device: "auto", "cpu", "cuda", ...
+        progress: where to report.
+        **train: settings, see `Train`.
+
+    Raises:
+        InputError: if the names or numbers given make no sense, or the folder holds another comparison.
+        SaveError: if the folder cannot be written to.
+        Interrupted: after Ctrl-C.
+    """
+    settings, by_name, device = Train(**train), check_tasks(tasks), choose_device(device)
+    numbers = _seeds(seeds)
+    _check_methods(methods, baseline)
+    folder = Path(folder) if folder is not None else None
+    if folder is not None:
+        check_same(folder, by_name, settings)
+    jobs = [
+        Job(method, seed, build, folder / "training" / method / f"seed-{seed}" if folder else None)
+        for method, build in methods.items()
+        for seed in numbers
+    ]
+
+    def trainer(job: Job, model: JointModel) -> Trainer:
+        return Trainer(
+            model,
+            tasks,
+            settings,
+            combine() if combine else None,
+            schedule() if schedule else None,
+            controls() if controls else (),
+            job.seed,
+            device,
+            job.folder,
+            progress,
+            f"{job.method}, seed {job.seed} ({jobs.index(job) + 1} of {len(jobs)})",
+        )
+
+    # The first step of a process loads libraries, which must not count as time of the first method.
+    with torch.random.fork_rng():
+        Trainer(jobs[0].model(), tasks, settings, device=device).one_step()
+    outcomes, failures = [], []
+    best: dict[str, tuple[float, JointModel]] = {}
+    for job in jobs:
+        try:
+            outcome, model = job.restored() or job.trained(trainer)
+        except SaveError:
+            raise
+        except RunError as error:
+            failures.append(Failure(job.method, job.seed, str(error)))
+            continue
+        outcomes.append(outcome)
+        score = validation_score(outcome.val, list(by_name), settings.select)
+        if job.method not in best or score > best[job.method][0]:
+            best[job.method] = score, model.to(device)
+
+    summary = summarize(
+        name,
+        [describe_task(task) for task in tasks],
+        outcomes,
+        baseline,
+        methods=list(methods),
+        seeds=numbers,
+        versions={"moduli": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        device=_describe(device),
+    )
+    summary["failures"] = [asdict(failure) for failure in failures]
+    if folder is not None:
+        runs = [(job.method, job.seed, job.folder) for job in jobs if job.folder is not None]
+        write_results(folder, runs, summary)
+    return Comparison(summary, outcomes, failures, {method: model for method, (_, model) in best.items()})
+
+
+def _seeds(seeds: int | Sequence[int]) -> list[int]:
+    numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0:
+        raise InputError(f"seeds is {seeds}: give a number of at least 1, or a list of different numbers")
+    return numbers
+
+
+def _check_methods(methods: Mapping[str, Build], baseline: str | None) -> None:
+    if not methods:
+        raise InputError("no methods: give at least one")
+    for method in methods:
+        check_file_name("method", method)
+    if baseline is not None and baseline not in methods:
+        raise InputError(f"unknown baseline {baseline!r}, {did_you_mean(baseline, methods)}")
+
+
+def _describe(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"{device} ({torch.get_num_threads()} threads)"

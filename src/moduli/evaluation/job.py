@@ -1,0 +1,81 @@
+"""One method with one seed: trained, or taken from where it was trained before."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from moduli.evaluation.folder import read_json, write_json
+from moduli.evaluation.summary import Outcome
+from moduli.model import JointModel
+from moduli.sharing import RoutedStructure
+from moduli.training import Fit, Trainer
+from moduli.training.weights import load_weights, save_weights
+
+Build = Callable[[int], JointModel]
+"""Makes the model of a method for one seed."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A (method, seed). ``folder`` keeps its checkpoints, and then its outcome and weights."""
+
+    method: str
+    seed: int
+    build: Build
+    folder: Path | None
+
+    def model(self) -> JointModel:
+        """The untrained model; the global random numbers stay as they were."""
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            return self.build(self.seed)
+
+    def trained(self, trainer: Callable[[Job, JointModel], Trainer]) -> tuple[Outcome, JointModel]:
+        """Trains, or goes on training, and saves the result."""
+        fit = trainer(self, self.model()).run()
+        outcome = Outcome(
+            self.method,
+            self.seed,
+            fit.model.count_parameters(),
+            fit.seconds,
+            fit.steps,
+            fit.test,
+            fit.val,
+            _extra(fit),
+        )
+        if self.folder is not None:
+            save_weights(self.folder / "model.safetensors", fit.model)
+            # Its presence says that the job is done, so it comes last.
+            write_json(self.folder / "outcome.json", outcome.to_json())
+            self._drop_checkpoints()
+        return outcome, fit.model
+
+    def restored(self) -> tuple[Outcome, JointModel] | None:
+        """What was trained before, if it was trained to the end."""
+        if self.folder is None or not (self.folder / "outcome.json").exists():
+            return None
+        outcome, model = Outcome.from_json(read_json(self.folder / "outcome.json")), self.model()
+        load_weights(self.folder / "model.safetensors", model)
+        self._drop_checkpoints()
+        return outcome, model
+
+    def _drop_checkpoints(self) -> None:
+        assert self.folder is not None
+        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+
+
+def _extra(fit: Fit) -> dict[str, Any]:
+    """What the report shows beside scores: the learned soft merges, and who uses which module where."""
+    extra: dict[str, Any] = {"best_step": fit.best_step}
+    structure = fit.model.structure
+    if isinstance(structure, RoutedStructure):
+        extra["routes"] = {task: route.to_json() for task, route in structure.routes.items()}
+        if structure.scales is not None:
+            extra["scales"] = {task: structure.merge_weights_of(task) for task in structure.routes}
+    return extra

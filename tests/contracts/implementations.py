@@ -1,0 +1,285 @@
+"""What the contract suites run over. A new implementation is one more entry in one of these lists.
+
+`STRUCTURES` and `ENDS` hold stages, `COMBINES`, `SCHEDULES` and `CONTROLS` the other plug points. Beside
+moduli's own, every list has an implementation as a user might write it: the contracts are written against
+the protocols, not against our classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from moduli import (
+    AllTasks, Apply, Conv, Dense, Each, Equal, LinearBank, Losses, Merge, PadChannels, Part, Phase, Route,
+    RoutedStructure, Scores, Weights, hard, permuted, single, soft,
+)  # fmt: skip
+
+TASKS = ("a", "b", "c")
+
+
+# ------------------------------------------------------------------ stages
+
+
+@dataclass(frozen=True)
+class StageCase:
+    """A stage and what it maps: shapes of one sample, in and out, by name."""
+
+    name: str
+    make: Callable[[], nn.Module]
+    shapes: Mapping[str, tuple[int, ...]]
+    outputs: Mapping[str, tuple[int, ...]]
+
+    def inputs(self, samples: int | Sequence[int] = 4, dtype=torch.float64) -> dict[str, Tensor]:
+        """Random inputs; `samples` for each name, or for all."""
+        sizes = [samples] * len(self.shapes) if isinstance(samples, int) else samples
+        return {
+            name: torch.randn(n, *shape, dtype=dtype)
+            for (name, shape), n in zip(self.shapes.items(), sizes, strict=False)
+        }
+
+
+def _structure(name: str, make: Callable[[], nn.Module], shape: tuple[int, ...]) -> StageCase:
+    return StageCase(name, make, dict.fromkeys(TASKS, shape), dict.fromkeys(TASKS, shape))
+
+
+def _images(name: str, make: Callable[[], nn.Module], size: int, poolings: int) -> StageCase:
+    out = size
+    for _ in range(poolings):
+        out = out // 2 if out > 1 else out
+    return StageCase(name, make, dict.fromkeys(TASKS, (2, size, size)), dict.fromkeys(TASKS, (2, out, out)))
+
+
+def by_hand() -> dict[str, Route]:
+    """Merges of one, two and three inputs, at several levels; an unused node; a route without nodes."""
+    a = (
+        Apply(0, 0),
+        Apply(1, 1),
+        Merge((1, 2, 0), level=1),
+        Apply(2, 3, level=1),
+        Merge((4, 1), level=2),
+        Apply(1, 5, level=2),
+    )
+    b = (Apply(2, 0, level=1), Merge((1,), level=1), Apply(2, 2, level=2), Merge((0, 1, 2, 3), level=2))
+    return {"a": Route(a, 6, 2), "b": Route(b, 4, 2), "c": Route((), 0, 2)}
+
+
+class SharedThenOwn(nn.Module):
+    """A user's structure: one shared layer, then a gain and a centre for each task, all in one tensor."""
+
+    def __init__(self, tasks: Sequence[str], width: int):
+        super().__init__()
+        self.row = {task: row for row, task in enumerate(tasks)}
+        self.shared = nn.Linear(width, width)
+        self.gain = nn.Parameter(torch.ones(len(tasks), width))
+        self.register_buffer("centre", torch.zeros(len(tasks), width))
+
+    def forward(self, hidden: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        rows = {task: self.row[task] for task in hidden}
+        return {t: self.shared(x - self.centre[rows[t]]) * self.gain[rows[t]] for t, x in hidden.items()}
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        return list(self.shared.parameters())
+
+    def own(self, task: str) -> list[Part]:
+        row = self.row[task]
+        return [Part("gain", self.gain, row), Part("centre", self.centre, row)]
+
+
+def _conv(k: int) -> nn.Module:
+    return Conv(2)
+
+
+STRUCTURES = [
+    _structure("single", lambda: single(TASKS, lambda k: Dense(5), 3, dropout=0.3), (5,)),
+    _structure("hard", lambda: hard(TASKS, lambda k: Dense(5), 3, dropout=0.3), (5,)),
+    _structure("permuted", lambda: permuted(TASKS, lambda k: Dense(5), 3, seed=1), (5,)),
+    _structure("soft", lambda: soft(TASKS, lambda k: Dense(5), 3, dropout=0.3), (5,)),
+    _structure("soft-identity", lambda: soft(TASKS, lambda k: Dense(5), 2, identity=True, depth=3), (5,)),
+    _structure("unbatched", lambda: _unbatched(soft(TASKS, lambda k: Dense(5), 2)), (5,)),
+    _structure("users-modules", lambda: hard(TASKS, lambda k: nn.Sequential(nn.Linear(5, 5), nn.Tanh())), (5,)),
+    _images("single-conv", lambda: single(TASKS, _conv, 2, pooling=True), 9, 2),
+    _images("hard-conv", lambda: hard(TASKS, _conv, 2, pooling=True), 9, 2),
+    _images("soft-conv", lambda: soft(TASKS, _conv, 2, dropout=0.2, pooling=True, identity=True), 6, 2),
+    _images("by-hand", lambda: RoutedStructure([Conv(2), Conv(2), Conv(2, 1)], by_hand()), 9, 2),
+    _images("by-hand-unbatched", lambda: RoutedStructure([_conv(k) for k in range(3)], by_hand(), limit=0), 6, 2),
+    _structure("users", lambda: SharedThenOwn(TASKS, 5), (5,)),
+]  # fmt: skip
+
+
+def _unbatched(structure: RoutedStructure) -> RoutedStructure:
+    structure.limit = 0
+    return structure
+
+
+def _shared_member() -> nn.Module:
+    shared = nn.Linear(3, 4)
+    return Each({"a": shared, "b": nn.Sequential(nn.Linear(3, 4), nn.ReLU()), "c": shared})
+
+
+def _tied() -> nn.Module:
+    first, second = nn.Linear(3, 3), nn.Linear(3, 3)
+    second.weight = first.weight
+    return Each({"a": first, "b": second, "c": nn.Linear(3, 3)})
+
+
+def _bank(**options: Any) -> nn.Module:
+    return LinearBank({"a": (3, 4), "b": (5, 2), "c": (1, 4)}, **options)
+
+
+_SIZES = {"a": (3,), "b": (5,), "c": (1,)}
+_ALIKE = dict.fromkeys(TASKS, (3,))
+ENDS = [
+    StageCase("bank", _bank, _SIZES, {"a": (4,), "b": (2,), "c": (4,)}),
+    StageCase("bank-relu", lambda: _bank(relu=True), _SIZES, {"a": (4,), "b": (2,), "c": (4,)}),
+    StageCase("bank-alike", lambda: LinearBank(dict.fromkeys(TASKS, (3, 2))), _ALIKE, dict.fromkeys(TASKS, (2,))),
+    StageCase("bank-stacks", lambda: LinearBank({"a": (300, 200), "b": (2, 2), "c": (3, 1)}),
+              {"a": (300,), "b": (2,), "c": (3,)}, {"a": (200,), "b": (2,), "c": (1,)}),
+    StageCase("each", lambda: Each({"a": nn.Linear(3, 4), "b": nn.Sequential(nn.Linear(5, 2), nn.BatchNorm1d(2)),
+                                    "c": nn.Identity()}), _SIZES, {"a": (4,), "b": (2,), "c": (1,)}),
+    StageCase("each-shared", _shared_member, _ALIKE, dict.fromkeys(TASKS, (4,))),
+    StageCase("each-tied", _tied, _ALIKE, dict.fromkeys(TASKS, (3,))),
+    StageCase("each-pad", lambda: Each({t: PadChannels(4) for t in TASKS}), dict.fromkeys(TASKS, (1, 4, 4)),
+              dict.fromkeys(TASKS, (4, 4, 4))),
+]  # fmt: skip
+
+STAGES = STRUCTURES + ENDS
+
+
+# ------------------------------------------------------------------ combine
+
+
+@dataclass(frozen=True)
+class CombineCase:
+    """A combine. `objective`: the scalar whose gradient it follows, if it is one of a known function."""
+
+    name: str
+    make: Callable[[], Any]
+    objective: Callable[[Losses], Tensor] | None = None
+
+
+class ByRecentLoss:
+    """A user's combine with state and a parameter: losses over their own running mean, times a learned gain."""
+
+    def __init__(self):
+        self.recent: dict[str, float] = {}
+        self.log_gain = nn.Parameter(torch.zeros((), dtype=torch.float64))
+
+    def backward(self, losses: Losses, model: Any) -> None:
+        total = torch.zeros((), dtype=torch.float64)
+        for task, loss in losses.mean.items():
+            seen = self.recent.get(task, loss.item())
+            self.recent[task] = 0.5 * seen + 0.5 * loss.item()
+            total = total + self.log_gain.exp() * loss / max(self.recent[task], 1e-30)
+        (total - self.log_gain).backward()
+
+    def parameters(self) -> Sequence[nn.Parameter]:
+        return [self.log_gain]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"recent": dict(self.recent), "log_gain": self.log_gain.detach().clone()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.recent = dict(state["recent"])
+        with torch.no_grad():
+            self.log_gain.copy_(state["log_gain"])
+
+
+def _weighted(losses: Losses) -> Tensor:
+    weights = {"a": 2.0, "b": 0.5}
+    return sum((weights.get(t, 1.0) * x for t, x in losses.mean.items()), torch.zeros(()))
+
+
+def _sum(losses: Losses) -> Tensor:
+    return sum(losses.mean.values(), torch.zeros(()))
+
+
+COMBINES = [
+    CombineCase("equal", Equal, _sum),
+    CombineCase("weights", lambda: Weights({"a": 2.0, "b": 0.5}), _weighted),
+    CombineCase("weights-of-one", lambda: Weights(dict.fromkeys(TASKS, 1.0)), _sum),
+    CombineCase("users", ByRecentLoss),
+]
+
+
+# ------------------------------------------------------------------ schedule
+
+
+class WorstTwo:
+    """A user's schedule: by turns one task, and the two with the lowest fitness seen last."""
+
+    def __init__(self):
+        self.turn, self.fitness = 0, {}
+
+    def choose(self, tasks: Sequence[str], step: int) -> Sequence[str]:
+        self.turn += 1
+        if self.turn % 2:
+            return [tasks[(self.turn // 2) % len(tasks)]]
+        worst = sorted(tasks, key=lambda t: self.fitness.get(t, 0.0))[:2]
+        return [task for task in tasks if task in worst]
+
+    def observe(self, scores: Scores) -> None:
+        self.fitness = {task: scores.fitness(task) for task in scores.loss}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"turn": self.turn, "fitness": dict(self.fitness)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.turn, self.fitness = state["turn"], dict(state["fitness"])
+
+
+SCHEDULES: dict[str, Callable[[], Any]] = {"all": AllTasks, "users": WorstTwo}
+
+
+# ------------------------------------------------------------------ control
+
+
+@dataclass
+class Perturb:
+    """A user's control: adds noise to the decoders of the worst task, with random numbers of its own."""
+
+    seed: int = 0
+    scale: float = 0.01
+    generator: torch.Generator = field(init=False)
+
+    def __post_init__(self):
+        self.generator = torch.Generator().manual_seed(self.seed)
+
+    def after_phase(self, phase: Phase) -> None:
+        worst = max(phase.scores.loss, key=phase.scores.loss.__getitem__)
+        for part in phase.model.own(worst):
+            noise = torch.randn(part.value.shape, generator=self.generator).to(part.value.dtype)
+            part.value.add_(self.scale * noise)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.generator.set_state(state["generator"])
+
+
+class Grow:
+    """A user's control: adds one parameter, which no other depends on, after the second phase."""
+
+    def __init__(self):
+        self.phases = 0
+        self.added: nn.Parameter | None = None
+
+    def after_phase(self, phase: Phase) -> None:
+        self.phases += 1
+        if self.phases == 2:
+            self.added = nn.Parameter(torch.ones(3))
+            phase.optimizer.add_param_group({"params": [self.added]})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"phases": self.phases}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.phases = state["phases"]
+
+
+CONTROLS: dict[str, Callable[[], Any]] = {"perturb": Perturb, "grow": Grow}
