@@ -24,7 +24,10 @@ def model():
     return tiny_model(tiny_tasks(TASKS), "soft", dtype=torch.float64)
 
 
-INPUTS = {"a": torch.randn(4, 3).double(), "b": torch.randn(2, 4).double(), "c": torch.randn(3, 5).double()}
+INPUTS = {
+    task: torch.linspace(-1, 2, 4 * features, dtype=torch.float64).view(4, features).cos()[: 4 - row]
+    for row, (task, features) in enumerate([("a", 3), ("b", 4), ("c", 5)])
+}
 
 
 def losses_of(model, tasks=TASKS, scale=1.0) -> Losses:

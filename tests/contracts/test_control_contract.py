@@ -10,7 +10,7 @@ import torch
 from implementations import CONTROLS, TASKS
 from synthetic import scores_of, tiny_model, tiny_tasks
 
-from moduli import Trainer
+from moduli import Train, Trainer, fit
 from moduli.types import Control, Phase
 
 controls = pytest.mark.parametrize("make", CONTROLS.values(), ids=CONTROLS.keys())
@@ -19,8 +19,6 @@ SCORES = scores_of({"a": 3.0, "b": 1.0, "c": 2.0}, {"a": 0.1, "b": 0.9, "c": 0.5
 
 def trained() -> Trainer:
     """A model, and an optimizer with a history."""
-    from moduli import Train
-
     tasks = tiny_tasks(TASKS)
     trainer = Trainer(tiny_model(tasks, "soft"), tasks, Train(steps=4, phase=4), device="cpu")
     trainer.run()
@@ -53,8 +51,6 @@ def test_the_optimizer_keeps_what_it_knows_of_every_parameter(make):
 @controls
 def test_training_goes_on_after_it(make):
     tasks, control = tiny_tasks(TASKS), make()
-    from moduli import fit
-
     result = fit(
         tiny_model(tasks, "soft"), tasks, controls=[control], steps=9, phase=2, device="cpu", patience=None
     )

@@ -1,3 +1,5 @@
+import multiprocessing
+
 import pytest
 import torch
 from torch.utils.data import Dataset
@@ -102,6 +104,13 @@ def test_single_target_goes_to_every_task():
     assert torch.equal(batch.targets["a"], batch.targets["c"])
 
 
+def test_batch_names_the_tasks_without_missing_labels():
+    y = {"a": torch.tensor([0, 1]), "b": torch.tensor([0, -1]), "c": torch.tensor([0.0, torch.nan])}
+    source = TensorSource(torch.zeros(2, 1), y)
+    assert source.stream(1, 0, CPU).draw().complete == {"a"}
+    assert next(source.batches(1, CPU)).complete == {"a"}
+
+
 # ------------------------------------------------------------------ state
 
 
@@ -143,6 +152,15 @@ def test_state_survives_torch_save(make, tmp_path):
     again = make().stream(3, seed=0, device=CPU)
     again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     assert torch.equal(again.draw().inputs, expected)
+
+
+def test_dropped_stream_stops_its_worker_at_once():
+    before = set(multiprocessing.active_children())
+    stream = SOURCES["dataset, one worker"]().stream(3, seed=5, device=CPU)
+    stream.draw()
+    assert len(set(multiprocessing.active_children()) - before) == 1
+    del stream
+    assert set(multiprocessing.active_children()) <= before
 
 
 # ------------------------------------------------------------------ bad input

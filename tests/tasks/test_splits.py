@@ -10,7 +10,9 @@ def codes(*counts):
     return np.repeat(np.arange(len(counts)), counts)[:, None]
 
 
-@pytest.mark.parametrize(("n", "val", "test"), [(303, 0.15, 0.2), (10, 0.1, 0.1), (1000, 0.16, 0.2), (7, 0.3, 0.3)])
+@pytest.mark.parametrize(
+    ("n", "val", "test"), [(303, 0.15, 0.2), (10, 0.1, 0.1), (1000, 0.16, 0.2), (7, 0.3, 0.3)]
+)
 def test_parts_divide_the_rows_at_the_wanted_sizes(n, val, test):
     splits = stratified_split(codes(n), val, test, seed=0)
     assert sorted(np.concatenate(splits)) == list(range(n))
@@ -80,5 +82,5 @@ def test_impossible_fractions(val, test):
 
 
 def test_too_few_rows():
-    with pytest.raises(InputError, match=r"leaves no train row \(0/1/1 rows"):
+    with pytest.raises(InputError, match=r"leaves no val row \(1/0/1 rows in train/val/test\)"):
         stratified_split(codes(2), 0.2, 0.2, seed=0)

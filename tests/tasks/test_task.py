@@ -22,7 +22,9 @@ def test_direction_follows_the_metric():
 
 
 def test_unknown_metric_suggests_the_nearest():
-    with pytest.raises(InputError, match="unknown metric 'acuracy' for a binary task, did you mean 'accuracy'"):
+    with pytest.raises(
+        InputError, match="unknown metric 'acuracy' for a binary task, did you mean 'accuracy'"
+    ):
         Task("a", Binary(), data(), metric="acuracy")
 
 
@@ -33,7 +35,9 @@ def test_splits_by_name():
 
 def test_tasks_by_name_and_their_inputs():
     shared, other = data(), data("other")
-    tasks = check_tasks([Task("a", Binary(), shared), Task("b", Binary(), shared), Task("c", Binary(), other)])
+    tasks = check_tasks(
+        [Task("a", Binary(), shared), Task("b", Binary(), shared), Task("c", Binary(), other)]
+    )
     assert list(tasks) == ["a", "b", "c"]
     assert inputs_of(tasks) == {"table": shared, "other": other}
 

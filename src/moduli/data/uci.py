@@ -148,6 +148,7 @@ def tasks(
                 "target": "target",
                 "kind": kind if len(TABLES[name].classes) == 2 else "multiclass",
                 "scaling": scaling,
+                "indicators": False,  # as many inputs as the paper has
                 "val": val,
                 "test": test,
             }

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from moduli.errors import InputError
 from moduli.functional import stacked_linear
 from moduli.types import Part
 
@@ -59,10 +60,13 @@ class LinearBank(nn.Module):
             if len(present) < len(names):
                 weight, bias = weight[present], bias[present]
             here = [names[row] for row in present]
-            padded = _padded([inputs[name] for name in here], weight.shape[1])
+            padded = _padded(here, [inputs[n] for n in here], [self.sizes[n][0] for n in here], weight.shape[1])
             results = stacked_linear(padded, weight, bias, self.relu)
             for name, y in zip(here, results, strict=True):
                 outputs[name] = y if y.shape[-1] == self.sizes[name][1] else y[..., : self.sizes[name][1]]
+        if len(outputs) < len(inputs):
+            unknown = next(name for name in inputs if name not in outputs)
+            raise InputError(f"no layer for {unknown!r}: give one (there are: {', '.join(self.sizes)})")
         return {name: outputs[name] for name in inputs}
 
     def shared_parameters(self) -> list[nn.Parameter]:
@@ -77,9 +81,14 @@ class LinearBank(nn.Module):
         ]
 
 
-def _padded(tensors: Sequence[Tensor], width: int) -> Sequence[Tensor]:
-    """Flattened to vectors and filled up with zeros to `width`."""
+def _padded(
+    names: Sequence[str], tensors: Sequence[Tensor], sizes: Sequence[int], width: int
+) -> Sequence[Tensor]:
+    """Flattened to vectors of `sizes` numbers and filled up with zeros to `width`."""
     tensors = [x.flatten(1) if x.dim() > 2 else x for x in tensors]
+    for name, x, size in zip(names, tensors, sizes, strict=True):
+        if x.shape[1] != size:
+            raise InputError(f"the input of {name!r} has {x.shape[1]} features, its layer takes {size}")
     if all(x.shape[1] == width for x in tensors):
         return tensors
     if any(x.requires_grad or len(x) != len(tensors[0]) for x in tensors):

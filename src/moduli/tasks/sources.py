@@ -188,15 +188,10 @@ class _DatasetStream:
         self._states: list[State] = [indices.state_dict()]  # [0]: before the batch that comes next
         self._loader: Iterator | None = None
 
-    def _sampler(self) -> Iterator[list[int]]:
-        while True:
-            index = self._indices.draw().tolist()
-            self._states.append(self._indices.state_dict())
-            yield index
-
     def draw(self) -> Batch:
         if self._loader is None:
-            self._loader = iter(self._source.loader(self._sampler(), self._seed))
+            sampler = _recorded(self._indices, self._states)
+            self._loader = iter(self._source.loader(sampler, self._seed))
         item = next(self._loader)
         self._states.pop(0)
         return self._source.to_batch(item, self._device)
@@ -212,6 +207,17 @@ class _DatasetStream:
 def _complete(target: Tensor) -> bool:
     """Whether no label is missing."""
     return not bool(target.isnan().any() if target.is_floating_point() else (target < 0).any())
+
+
+def _recorded(indices: ShuffledIndices, states: list[State]) -> Iterator[list[int]]:
+    """Endless index lists; the state after each is added to `states`.
+
+    Not a method: a loader that led back to its stream would be freed, and its workers stopped, late.
+    """
+    while True:
+        index = indices.draw().tolist()
+        states.append(indices.state_dict())
+        yield index
 
 
 def _to(value: Any, device: torch.device) -> Any:

@@ -21,7 +21,8 @@ class Selection:
 
     Args:
         model: whose weights are kept.
-        rule: "loss" sums validation losses, "metric" averages the tasks' metrics (signed: more is better).
+        rule: "loss" sums validation losses, "metric" averages the tasks' metrics (signed: more is better),
+            "last" keeps the weights of the last phase and never stops early.
         patience: phases without a better score before stopping; None for no end.
     """
 
@@ -42,6 +43,9 @@ class Selection:
 
     def update(self, scores: Scores, step: int) -> bool:
         """Takes the scores of a phase; True if some group has a new best."""
+        if self.rule == "last":
+            self.best_step = [step] * len(self.groups)
+            return True
         running = [g for g in range(len(self.groups)) if not self._out_of_patience(g)]
         better = [g for g in running if validation_score(scores, self.groups[g], self.rule) > self.best[g]]
         if self._weights is None or (len(self.groups) == 1 and better):

@@ -21,6 +21,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adagrad": torch.optim.Adagrad,
 }
 PRECISIONS = ("fp32", "bf16", "fp16")
+SELECTIONS = ("loss", "metric", "last")
 LR_SCHEDULES = ("constant", "cosine", "linear")
 
 
@@ -42,8 +43,8 @@ class Train:
         clip: bound on the global norm of the gradient; None for none.
         phase: steps between two evaluations on the validation split (a meta-iteration).
         patience: stop after so many phases without a better validation score; None never stops early.
-        select: the model of the best phase is kept: lowest validation "loss" (summed over tasks), or best
-            mean "metric".
+        select: which phase's model is kept: that of the lowest validation "loss" (summed over tasks), of the
+            best mean "metric", or the "last", which also never stops early.
         precision: fp32, or autocast to bf16 or fp16 (fp16 scales the loss).
         compile: whether to run the model through `torch.compile`.
         deterministic: whether to refuse nondeterministic kernels (matters on CUDA).
@@ -65,7 +66,7 @@ class Train:
     clip: float | None = None
     phase: int = 250
     patience: int | None = 10
-    select: Literal["loss", "metric"] = "loss"
+    select: Literal["loss", "metric", "last"] = "loss"
     precision: str = "fp32"
     compile: bool = False
     deterministic: bool = False
@@ -84,7 +85,7 @@ class Train:
             "optimizer": OPTIMIZERS,
             "lr_schedule": LR_SCHEDULES,
             "precision": PRECISIONS,
-            "select": ("loss", "metric"),
+            "select": SELECTIONS,
         }
         for name, known in words.items():
             word = getattr(self, name)

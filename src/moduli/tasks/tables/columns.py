@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -195,7 +195,11 @@ def column_from_json(record: dict[str, Any]) -> Column:
 
 
 def fit_columns(
-    train: pd.DataFrame, types_of: dict[str, str], scaling: str, forced: Iterable[str] = ()
+    train: pd.DataFrame,
+    types_of: dict[str, str],
+    scaling: str,
+    forced: Iterable[str] = (),
+    indicators: bool = True,
 ) -> tuple[list[Column], list[str]]:
     """The columns that can be learned from, fitted on the rows of `train`, and notes on the others.
 
@@ -204,14 +208,19 @@ def fit_columns(
         types_of: the feature columns, each with its `column_type`.
         scaling: "standard", "minmax" or "none".
         forced: columns that are categories whatever they hold.
+        indicators: whether a number column with missing cells gets a second feature that tells where.
     """
     columns: list[Column] = []
     left_out: dict[str, list[str]] = {}
     for name, type_ in types_of.items():
         try:
-            columns.append(_fit(column_of(train, name), type_, scaling, name in set(forced)))
+            column = _fit(column_of(train, name), type_, scaling, name in set(forced))
         except _Unusable as reason:
             left_out.setdefault(str(reason), []).append(repr(name))
+            continue
+        if isinstance(column, NumberColumn) and not indicators:
+            column = replace(column, indicator=False)
+        columns.append(column)
     notes = [f"left out {_plural('column', names)}: {reason}" for reason, names in left_out.items()]
     return columns, notes
 

@@ -103,7 +103,9 @@ def _load(
     codes = np.stack([target.codes(column_of(frame, target.column)) for target in targets], axis=1)
     frame, codes, label_notes = _labelled_rows(frame, codes, targets)
     splits, split_notes = _split(frame, codes, spec, seed)
-    columns, dropped = fit_columns(frame.iloc[splits.train], types_of, spec.scaling, spec.categorical)
+    columns, dropped = fit_columns(
+        frame.iloc[splits.train], types_of, spec.scaling, spec.categorical, spec.indicators
+    )
     if not columns:
         raise InputError(f"no column to learn from: {'; '.join(dropped) or 'see what columns and drop leave'}")
     targets = [

@@ -40,6 +40,7 @@ class TableSpec(BaseModel):
         categorical: columns to treat as categories although they hold numbers.
         scaling: of number columns: "standard" (mean 0, variance 1), "minmax" (0 to 1) or "none",
             fitted on the training rows.
+        indicators: whether a number column with missing values gets a second feature that tells where.
         split: a column that says train, val or test for each row; a random split if None.
         val: fraction of the rows for validation.
         test: fraction of the rows for testing; "val" uses the validation rows for both.
@@ -65,6 +66,7 @@ class TableSpec(BaseModel):
     drop: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     scaling: Literal["standard", "minmax", "none"] = "standard"
+    indicators: bool = True
     split: str | None = None
     val: Fraction = 0.15
     test: Fraction | Literal["val"] = 0.2

@@ -1,0 +1,58 @@
+"""What the experiment scripts share: their options, and where results go. Not a library."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import moduli
+from moduli.errors import InputError, Interrupted, RunError
+
+ROOT = Path(__file__).resolve().parent.parent
+SCALES = ("smoke", "cpu", "paper")
+
+
+def arguments(name: str, description: str) -> argparse.Namespace:
+    """The options of every experiment; ``folder`` is where its training state is kept."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scale", choices=SCALES, default="cpu", help="how much to compute (see above)")
+    parser.add_argument("--seeds", type=int, help="how many seeds; that of the scale if not given")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch on the CPU")
+    parser.add_argument("--folder", type=Path, help="training state; an interrupted run goes on from there")
+    parser.add_argument("--results", type=Path, default=ROOT / "results", help="where summary.json goes")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.scale == "smoke":  # leaves no trace: results are of the larger scales only
+        options.results = options.folder = Path(tempfile.mkdtemp(prefix=f"moduli-{name}-"))
+    elif options.folder is None:
+        options.folder = ROOT / "runs" / name / options.scale
+    return options
+
+
+def compare(
+    methods: Mapping[str, Any], tasks: Sequence[moduli.Task], folder: Path, into: Path, **settings: Any
+) -> dict[str, Any]:
+    """`moduli.compare` with progress; the summary and its table are copied to the results.
+
+    Ends the program with one line if the user stops it, or if data are missing.
+    """
+    try:
+        comparison = moduli.compare(methods, tasks, folder=folder, progress=moduli.Bar(), **settings)
+    except (Interrupted, InputError, RunError) as error:
+        sys.exit(f"{error}" + ("; the same command goes on" if isinstance(error, Interrupted) else ""))
+    comparison.show()
+    into.mkdir(parents=True, exist_ok=True)
+    for file in ("summary.json", "comparison.md"):
+        shutil.copy(folder / file, into / file)
+    print(f"results in {into}")
+    return comparison.summary

@@ -1,0 +1,166 @@
+"""The one table of names: what a run file may call a method or a balancing, and how it is built.
+
+A new method is a new entry of `METHODS`: its options, and a function from tasks, options and seed to a
+model. Python code does not need names: it passes objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from pydantic import Field
+from torch import nn
+
+from moduli.balancing import Equal, Weights
+from moduli.errors import InputError, did_you_mean
+from moduli.model import JointModel, dense_ends
+from moduli.modules import Conv, Dense, PadChannels
+from moduli.runs.sections import Section
+from moduli.sharing import RoutedStructure, hard, permuted, single, soft
+from moduli.tasks import Task, check_tasks, inputs_of
+from moduli.types import Combine
+
+# ------------------------------------------------------------------ methods
+
+
+class Layers(Section):
+    """A pool of alike layers.
+
+    ``layers``: how many. ``width``: units of a dense layer, filters of a convolution. ``dropout``: rate
+    after every application of a layer.
+    """
+
+    layers: int = Field(default=4, ge=1)
+    width: int = Field(default=32, ge=1)
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+    @property
+    def applied(self) -> int:
+        """Layers applied one after another."""
+        return self.layers
+
+
+class SoftLayers(Layers):
+    """``depth``: mixes one after another, as many as layers if not given. ``identity``: adds a fixed layer
+    that passes its input on."""
+
+    depth: int | None = Field(default=None, ge=1)
+    identity: bool = False
+
+    @property
+    def applied(self) -> int:
+        return self.depth or self.layers
+
+
+@dataclass(frozen=True)
+class Method:
+    """An entry of the table: what it is, what can be said about it, and how its model is built."""
+
+    about: str
+    options: type[Layers]
+    build: Callable[[Sequence[Task], Any, int], JointModel]
+
+
+def _single(tasks: Sequence[Task], options: Layers, seed: int) -> JointModel:
+    return _routed(tasks, options, single)
+
+
+def _hard(tasks: Sequence[Task], options: Layers, seed: int) -> JointModel:
+    return _routed(tasks, options, hard)
+
+
+def _permuted(tasks: Sequence[Task], options: Layers, seed: int) -> JointModel:
+    return _routed(tasks, options, partial(permuted, seed=seed))
+
+
+def _soft(tasks: Sequence[Task], options: SoftLayers, seed: int) -> JointModel:
+    return _routed(tasks, options, partial(soft, depth=options.depth, identity=options.identity))
+
+
+METHODS = {
+    "single": Method("a model for each task, nothing shared", Layers, _single),
+    "hard": Method("all tasks share all layers, in the same order", Layers, _hard),
+    "permuted": Method("all tasks share all layers, each in a random order of its own", Layers, _permuted),
+    "soft": Method("at each depth, every task learns a mix of all shared layers", SoftLayers, _soft),
+}
+
+
+def _routed(tasks: Sequence[Task], options: Layers, order: Callable[..., RoutedStructure]) -> JointModel:
+    """Dense layers where the samples are vectors, convolutions with pooling where they are images."""
+    names, axes = [task.name for task in tasks], {len(task.data.shape) for task in tasks}
+    if axes == {1}:
+        structure = order(names, lambda _: Dense(options.width), options.layers, options.dropout)
+        return JointModel(tasks, structure, *dense_ends(tasks, options.width))
+    if axes == {3}:
+        structure = order(names, lambda _: Conv(options.width), options.layers, options.dropout, pooling=True)
+        return JointModel(tasks, structure, *_image_ends(tasks, options.width, options.applied))
+    shapes = ", ".join(f"{task.name} {task.data.shape}" for task in tasks)
+    raise InputError(f"these tasks cannot share layers: all must be tables, or all images ({shapes})")
+
+
+def _image_ends(
+    tasks: Sequence[Task], width: int, poolings: int
+) -> tuple[Mapping[str, nn.Module], Mapping[str, nn.Module]]:
+    """Encoders that pad images `[C, H, W]` to `width` channels, and one linear decoder for each task."""
+    by_name = check_tasks(tasks)
+    for name, data in inputs_of(by_name).items():
+        channels, *size = data.shape
+        if channels > width:
+            raise InputError(f"images of {name!r} have {channels} channels: give a width of at least that")
+        if min(size) >> poolings == 0:
+            raise InputError(
+                f"images of {name!r} are {size[0]}×{size[1]}: too small for {poolings} poolings, use "
+                f"at most {min(size).bit_length() - 1} layers"
+            )
+    encoders = {name: PadChannels(width) for name in inputs_of(by_name)}
+    return encoders, {name: _flat_decoder(task, width, poolings) for name, task in by_name.items()}
+
+
+def _flat_decoder(task: Task, width: int, poolings: int) -> nn.Module:
+    _, height, breadth = task.data.shape
+    linear = nn.Linear(width * (height >> poolings) * (breadth >> poolings), task.kind.outputs)
+    nn.init.xavier_uniform_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return nn.Sequential(nn.Flatten(), linear)
+
+
+# ------------------------------------------------------------------ balancing
+
+
+class NoOptions(Section):
+    """Nothing to be said."""
+
+
+class TaskWeights(Section):
+    """``weights``: of the tasks' losses, by task; 1 where none is given."""
+
+    weights: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Balance:
+    """An entry of the table: what it is, what can be said about it, and how it is built."""
+
+    about: str
+    options: type[Section]
+    build: Callable[[Sequence[str], Any], Combine]
+
+
+def _equal(tasks: Sequence[str], options: NoOptions) -> Combine:
+    return Equal()
+
+
+def _weights(tasks: Sequence[str], options: TaskWeights) -> Combine:
+    for task in options.weights:
+        if task not in tasks:
+            raise InputError(f"balance.weights.{task}: no such task, {did_you_mean(task, tasks)}")
+    return Weights(options.weights)
+
+
+BALANCES = {
+    "equal": Balance("the sum of all losses", NoOptions, _equal),
+    "weights": Balance("a weighted sum, with the weights that you give", TaskWeights, _weights),
+}
