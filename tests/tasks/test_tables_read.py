@@ -54,7 +54,7 @@ def test_frames_are_not_changed():
     ("name", "content", "message"),
     [
         ("t.csv", "", "is empty"),
-        ("t.csv", "a,b\n", "has 0 rows, 2 columns"),
+        ("t.csv", "a,b\n", "has 0 rows and 2 columns"),
         ("t.csv", "a,b\n1,2\n1,2,3\n", "cannot read .*t.csv.* line 3"),
         ("t.csv", "a,b\n1,2,3\n1,2,3\n", "cannot read .*t.csv"),
         ("t.csv", 'a,b\n1,"2\n', "cannot read .*t.csv"),

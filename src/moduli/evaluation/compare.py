@@ -43,13 +43,15 @@ class Comparison:
     """What a comparison found.
 
     ``summary`` is a plain dict (see ``docs/summary.md``), ``best_models`` has for each method the model of
-    the seed with the best validation score. A method that failed throughout has none.
+    the seed with the best validation score, and ``best_seeds`` that seed. A method that failed throughout
+    is in neither.
     """
 
     summary: Summary
     outcomes: list[Outcome]
     failures: list[Failure]
     best_models: dict[str, JointModel] = field(repr=False)
+    best_seeds: dict[str, int]
 
     def table(self) -> Table:
         """The table for a terminal, to be printed with rich."""
@@ -140,7 +142,9 @@ def compare(
     with torch.random.fork_rng():
         Trainer(jobs[0].model(), tasks, settings, device=device).one_step()
     outcomes, failures = [], []
-    best: dict[str, tuple[float, JointModel]] = {}
+    best: dict[str, float] = {}
+    best_models: dict[str, JointModel] = {}
+    best_seeds: dict[str, int] = {}
     for job in jobs:
         try:
             outcome, model = job.restored() or job.trained(trainer)
@@ -151,8 +155,9 @@ def compare(
             continue
         outcomes.append(outcome)
         score = validation_score(outcome.val, list(by_name), settings.select)
-        if job.method not in best or score > best[job.method][0]:
-            best[job.method] = score, model.to(device)
+        if job.method not in best or score > best[job.method]:
+            best[job.method], best_seeds[job.method] = score, job.seed
+            best_models[job.method] = model.to(device)
 
     summary = summarize(
         name,
@@ -168,7 +173,7 @@ def compare(
     if folder is not None:
         runs = [(job.method, job.seed, job.folder) for job in jobs if job.folder is not None]
         write_results(folder, runs, summary)
-    return Comparison(summary, outcomes, failures, {method: model for method, (_, model) in best.items()})
+    return Comparison(summary, outcomes, failures, best_models, best_seeds)
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:

@@ -168,7 +168,8 @@ class _Values:
 
 
 def _group(values: list[_Value], pool: PoolInfo, limit: int | None, sources: int) -> list[_Group]:
-    buffer_of = {number: number for number in range(sources)}
+    """Groups in the order in which they can be computed. ``place``: of each value, its buffer and rank."""
+    place = {number: (number, 0) for number in range(sources)}
     groups: list[_Group] = []
     waves: dict[int, list[int]] = {}
     for number in range(sources, len(values)):
@@ -177,21 +178,22 @@ def _group(values: list[_Value], pool: PoolInfo, limit: int | None, sources: int
     for _, wave in sorted(waves.items()):
         together: dict[Hashable, list[int]] = {}
         for number in wave:
-            key = _group_key(number, values, buffer_of, pool)
-            together.setdefault(key, []).append(number)
+            together.setdefault(_group_key(number, values, place, pool), []).append(number)
         made: list[_Group] = []
         for members in together.values():
-            pooled_or_dropped = values[members[0]].operation[0] in ("pool", "drop")
-            made += [_Group(c) for c in _chunks(members, values, None if pooled_or_dropped else limit)]
+            if values[members[0]].operation[0] in ("pool", "drop"):
+                # One buffer in, one out: in its order, uncut.
+                made.append(_Group(sorted(members, key=lambda n: place[values[n].inputs[0]])))
+            else:
+                made += [_Group(chunk) for chunk in _chunks(members, values, limit)]
         for group in _merge_alike(made, values, pool):
-            for number in group.values:
-                buffer_of[number] = sources + len(groups)
+            place |= {number: (sources + len(groups), rank) for rank, number in enumerate(group.values)}
             groups.append(group)
     return groups
 
 
 def _group_key(
-    number: int, values: list[_Value], buffer_of: Mapping[int, int], pool: PoolInfo
+    number: int, values: list[_Value], place: Mapping[int, tuple[int, int]], pool: PoolInfo
 ) -> Hashable:
     value = values[number]
     operation = value.operation
@@ -199,7 +201,7 @@ def _group_key(
         return (*operation, values[value.inputs[0]].shape, number if pool.alone[operation[1]] else None)
     if operation[0] == "merge":
         return ("merge", len(value.inputs), value.shape)
-    return (operation, buffer_of[value.inputs[0]])  # pooling and dropout follow the buffers that are there
+    return (operation, place[value.inputs[0]][0])  # pooling and dropout follow the buffers that are there
 
 
 def _chunks(members: list[int], values: list[_Value], limit: int | None) -> Iterable[list[int]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from moduli.errors import InputError
+from moduli.functional import dropout
 from moduli.modules import named_state
 from moduli.sharing.plan import Plan, PoolInfo, make_plan
 from moduli.sharing.route import Route, inputs_of
@@ -126,7 +126,7 @@ class RoutedStructure(nn.Module):
             source_of[task] = number[id(x)]
         plan = self._plan(source_of, sources)
 
-        drop = (lambda x: F.dropout(x, self.dropout)) if self.training and self.dropout else (lambda x: x)
+        drop = (lambda x: dropout(x, self.dropout)) if self.training and self.dropout else (lambda x: x)
         buffers = Buffers(sources, plan.cuts)
         context = Context(self.modules_pool, drop, self.pool, iter(self._rows(plan)))
         for step in plan.steps:

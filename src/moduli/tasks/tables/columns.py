@@ -20,7 +20,7 @@ from moduli.tasks.tables.read import column_of
 
 MANY_CATEGORIES = 256
 FEW_VALUES = 20
-NUMERIC_SHARE = 0.9
+FEW_TEXTS = 0.1
 
 
 # ------------------------------------------------------------------ values
@@ -53,7 +53,7 @@ def column_type(series: pd.Series) -> str:
 def _spells_numbers(distinct: pd.Series) -> bool:
     """Whether texts are meant as numbers: nearly all are, or all are and they are many."""
     text = float(np.mean(pd.isna(pd.to_numeric(distinct, errors="coerce"))))
-    return 0.0 < text <= 1.0 - NUMERIC_SHARE or (text == 0.0 and len(distinct) > FEW_VALUES)
+    return 0.0 < text <= FEW_TEXTS or (text == 0.0 and len(distinct) > FEW_VALUES)
 
 
 def numbers(series: pd.Series, hint: str = "") -> np.ndarray:
