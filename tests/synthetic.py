@@ -10,8 +10,22 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from moduli import Binary, Data, Dense, JointModel, Multiclass, Multilabel, Regression, Task, TensorSource
-from moduli import dense_ends, hard, permuted, single, soft
+from moduli import (
+    Binary,
+    Data,
+    Dense,
+    JointModel,
+    Multiclass,
+    Multilabel,
+    Regression,
+    Task,
+    TensorSource,
+    dense_ends,
+    hard,
+    permuted,
+    single,
+    soft,
+)
 from moduli.types import Scores
 
 METHODS = {"single": single, "hard": hard, "permuted": permuted, "soft": soft}

@@ -7,6 +7,7 @@ from .errors import (
     Interrupted as Interrupted,
     MissingExtra as MissingExtra,
     RunError as RunError,
+    SaveError as SaveError,
 )
 from .evaluation import (
     Comparison as Comparison,
@@ -22,6 +23,11 @@ from .modules import (
     Each as Each,
     LinearBank as LinearBank,
     PadChannels as PadChannels,
+)
+from .runs import (
+    Predictor as Predictor,
+    load_predictor as load_predictor,
+    run_file as run_file,
 )
 from .scheduling import AllTasks as AllTasks
 from .sharing import (

@@ -30,9 +30,11 @@ class MissingExtra(ImportError):  # noqa: N818 - an ImportError whose name says 
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`", did you mean 'soft'?"` when a known word is near, else the list of known words."""
+    """`"did you mean 'soft'?"` when a known word is near, capitals aside, else the list of known words."""
     known = sorted(known)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    lower = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
     if near:
-        return f"did you mean {near[0]!r}?"
-    return f"known: {', '.join(known)}" if known else "none is known"
+        return f"did you mean {lower[near[0]]!r}?"
+    more = f" and {len(known) - 20} more" if len(known) > 20 else ""
+    return f"known: {', '.join(known[:20])}{more}" if known else "none is known"

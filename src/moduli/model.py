@@ -59,7 +59,7 @@ class JointModel(nn.Module):
     # -------------------------------------------------------------- who owns what
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """Parameters that more than one task depends on."""
+        """Parameters that more than one task depends on; a stacked one if that holds for a block of it."""
         stages: list[Any] = [self.encoders, self.structure, self.decoders]
         shared = [p for stage in stages for p in stage.shared_parameters()]
         for name, tasks in self._tasks_of_input().items():
@@ -78,9 +78,13 @@ class JointModel(nn.Module):
 
     def count_parameters(self) -> int:
         """Trainable numbers, each counted once; padding of stacked parameters does not count."""
-        own = [part for task in self.input_of for part in self.own(task) if part.tensor.requires_grad]
-        shared = [p for p in self.shared_parameters() if p.requires_grad]
-        return sum(p.numel() for p in shared) + sum(part.value.numel() for part in own)
+        stages: list[Any] = [self.encoders, self.structure, self.decoders]
+        shared = dict.fromkeys(p for stage in stages for p in stage.shared_parameters())
+        own = [part for name in self._tasks_of_input() for part in self._own("encoders", name)]
+        own += [part for task in self.input_of for s in ("structure", "decoders") for part in self._own(s, task)]
+        return sum(p.numel() for p in shared if p.requires_grad) + sum(
+            part.value.numel() for part in own if part.tensor.requires_grad
+        )
 
     def _own(self, stage: str, name: str) -> list[Part]:
         parts = getattr(self, stage).own(name)

@@ -113,7 +113,10 @@ def test_adds_to_gradients_that_are_there(case, model):
     combine.backward(losses_of(model), model)
     torch.testing.assert_close(
         [p.grad for p in model.parameters()],
-        [torch.ones_like(p) if g is None else 1 + g for p, g in zip(model.parameters(), expected, strict=True)],
+        [
+            torch.ones_like(p) if g is None else 1 + g
+            for p, g in zip(model.parameters(), expected, strict=True)
+        ],
     )
 
 

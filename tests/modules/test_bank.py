@@ -34,7 +34,8 @@ def bank_of(sizes=SIZES, relu=False) -> LinearBank:
 
 def batch(sizes=SIZES, rows=lambda index: 3) -> dict[str, torch.Tensor]:
     return {
-        name: torch.randn(rows(i), size, dtype=torch.float64) for i, (name, (size, _)) in enumerate(sizes.items())
+        name: torch.randn(rows(i), size, dtype=torch.float64)
+        for i, (name, (size, _)) in enumerate(sizes.items())
     }
 
 

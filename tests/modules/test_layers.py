@@ -17,7 +17,8 @@ def test_dense_is_an_affine_map(activation):
     x = torch.randn(3, 4)
     expected = x @ layer.weight.T + layer.bias
     torch.testing.assert_close(layer(x), expected.relu() if activation else expected)
-    assert (layer.alike == Dense(4, activation).alike) and (layer.alike != Dense(4, not activation).alike)
+    assert layer.alike == Dense(4, activation).alike
+    assert layer.alike != Dense(4, not activation).alike
     assert layer.alike != Dense(5, activation).alike
 
 
@@ -63,7 +64,8 @@ def test_missing_channels_count_as_zeros():
     x = torch.randn(2, 2, 6, 6, dtype=torch.float64, requires_grad=True)
     padded = PadChannels(5)(x)
     assert padded.shape == (2, 5, 6, 6)
-    assert torch.equal(padded[:, :2], x) and not padded[:, 2:].any()
+    assert torch.equal(padded[:, :2], x)
+    assert not padded[:, 2:].any()
     leaves = [x, *layer.parameters()]
     torch.testing.assert_close(layer(x), layer(padded))
     torch.testing.assert_close(

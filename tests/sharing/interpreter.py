@@ -51,7 +51,9 @@ def lifted(x: Tensor, levels: int) -> Tensor:
     return x
 
 
-def assert_same(structure: RoutedStructure, hidden: Mapping[str, Tensor], interpreted: nn.Module = None) -> None:
+def assert_same(
+    structure: RoutedStructure, hidden: Mapping[str, Tensor], interpreted: nn.Module = None
+) -> None:
     """Planned and literal execution agree: outputs, and gradients of all parameters and inputs.
 
     `interpreted`: a copy of the structure for the literal run, if modules keep statistics.
@@ -62,7 +64,9 @@ def assert_same(structure: RoutedStructure, hidden: Mapping[str, Tensor], interp
     assert list(got) == list(hidden)
     torch.testing.assert_close(got, expected)
     torch.testing.assert_close(
-        gradients(got, structure, sources), gradients(expected, other, sources), msg=lambda m: f"gradients: {m}"
+        gradients(got, structure, sources),
+        gradients(expected, other, sources),
+        msg=lambda m: f"gradients: {m}",
     )
 
 

@@ -1,5 +1,8 @@
 import multiprocessing
+import random
+from copy import deepcopy
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import Dataset
@@ -137,10 +140,10 @@ def test_saved_state_does_not_move_on(make):
     stream = make().stream(3, seed=5, device=CPU)
     stream.draw()
     state = stream.state_dict()
-    copy = {key: value.clone() for key, value in state.items()}
+    copy = deepcopy(state)
     for _ in range(6):
         stream.draw()
-    assert all(torch.equal(state[key], copy[key]) for key in copy)
+    torch.testing.assert_close(state, copy, rtol=0, atol=0)
 
 
 @each_source
@@ -152,6 +155,39 @@ def test_state_survives_torch_save(make, tmp_path):
     again = make().stream(3, seed=0, device=CPU)
     again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     assert torch.equal(again.draw().inputs, expected)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_random_augmentation_is_the_same_after_a_resume_and_whatever_the_workers(workers):
+    class Augmented(torch.utils.data.Dataset):
+        def __len__(self):
+            return 10
+
+        def __getitem__(self, index):
+            return torch.rand(3) + np.random.rand() + random.random(), torch.tensor(index)
+
+    def stream(workers):
+        return DatasetSource(Augmented(), ["a"], workers=workers).stream(4, seed=1, device=CPU)
+
+    reference, first = stream(0), stream(workers)
+    for _ in range(3):
+        torch.testing.assert_close(first.draw().inputs, reference.draw().inputs, rtol=0, atol=0)
+    state = first.state_dict()
+    expected = [first.draw().inputs for _ in range(3)]
+    second = stream(workers)
+    second.load_state_dict(state)
+    for x in expected:
+        torch.testing.assert_close(second.draw().inputs, x, rtol=0, atol=0)
+    assert not torch.equal(expected[0], expected[1])
+
+
+def test_augmentation_leaves_the_global_random_numbers_alone():
+    data = torch.utils.data.TensorDataset(torch.rand(10, 2), torch.zeros(10))
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    DatasetSource(data, ["a"]).stream(4, seed=1, device=CPU).draw()
+    assert torch.equal(torch.rand(2), expected)
 
 
 def test_dropped_stream_stops_its_worker_at_once():

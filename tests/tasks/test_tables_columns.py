@@ -215,3 +215,12 @@ def test_columns_with_one_reason_share_a_note():
     columns, notes = fit_columns(train, dict.fromkeys("abc", "number"), "standard")
     assert [column.name for column in columns] == ["c"]
     assert notes == ["left out columns 'a', 'b': constant in the training rows"]
+
+
+def test_missing_indicators_can_be_left_out():
+    train = pd.DataFrame({"a": [1.0, None, 3.0], "b": [1, 2, 3]})
+    types_of = {"a": "number", "b": "number"}
+    widths = [
+        [c.width for c in fit_columns(train, types_of, "standard", indicators=i)[0]] for i in (True, False)
+    ]
+    assert widths == [[2, 1], [1, 1]]

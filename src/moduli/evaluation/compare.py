@@ -52,6 +52,7 @@ class Comparison:
     failures: list[Failure]
     best_models: dict[str, JointModel] = field(repr=False)
     best_seeds: dict[str, int]
+    folder: Path | None
 
     def table(self) -> Table:
         """The table for a terminal, to be printed with rich."""
@@ -173,7 +174,7 @@ def compare(
     if folder is not None:
         runs = [(job.method, job.seed, job.folder) for job in jobs if job.folder is not None]
         write_results(folder, runs, summary)
-    return Comparison(summary, outcomes, failures, best_models, best_seeds)
+    return Comparison(summary, outcomes, failures, best_models, best_seeds, folder)
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:

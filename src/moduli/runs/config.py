@@ -89,7 +89,8 @@ class Run:
         """
         from moduli.data import load
 
-        tables = iter(load_tables([spec for spec in self.tasks if isinstance(spec, TableSpec)]))
+        specs = [spec for spec in self.tasks if isinstance(spec, TableSpec)]
+        tables = iter(load_tables(specs) if specs else ())
         tasks: list[Task] = []
         for spec in self.tasks:
             if isinstance(spec, TableSpec):

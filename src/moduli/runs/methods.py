@@ -21,6 +21,7 @@ from moduli.modules import Conv, Dense, PadChannels
 from moduli.runs.sections import Section
 from moduli.sharing import RoutedStructure, hard, permuted, single, soft
 from moduli.tasks import Task, check_tasks, inputs_of
+from moduli.training.settings import OPTIMIZERS
 from moduli.types import Combine
 
 # ------------------------------------------------------------------ methods
@@ -164,3 +165,18 @@ BALANCES = {
     "equal": Balance("the sum of all losses", NoOptions, _equal),
     "weights": Balance("a weighted sum, with the weights that you give", TaskWeights, _weights),
 }
+
+
+def names() -> dict[str, list[tuple[str, str]]]:
+    """The words that a run file may use, with a line on each: `{place: [(word, line)]}`."""
+    kinds = [
+        ("binary", "one of two classes"),
+        ("multiclass", "one of several classes"),
+        ("regression", "a number"),
+    ]
+    return {
+        "sharing and compare": [(word, method.about) for word, method in METHODS.items()],
+        "balance": [(word, balance.about) for word, balance in BALANCES.items()],
+        "train.optimizer": [(word, f"torch.optim.{make.__name__}") for word, make in OPTIMIZERS.items()],
+        "tasks.kind": kinds,
+    }

@@ -28,6 +28,7 @@ from moduli.tasks.sources import Stream
 from moduli.tasks.tables.read import read_table
 from moduli.tasks.tables.schema import TableSchema
 from moduli.tasks.tables.targets import ClassTarget, NumberTarget
+from moduli.training.checkpoint import write_atomically
 from moduli.training.weights import load_weights, save_weights
 from moduli.types import Batch
 
@@ -120,6 +121,22 @@ def _as_frame(task: Task, outputs: Tensor) -> DataFrame:
 
     values = kind.predict(outputs.double()).numpy()
     return pd.DataFrame({f"{task.name}[{k}]": column for k, column in enumerate(values.T)})
+
+
+def write_frame(path: Path, frame: DataFrame) -> None:
+    """Writes a table as CSV or Parquet, by the ending of its name; whole or not at all.
+
+    Raises:
+        InputError: for another ending.
+        SaveError: if the file cannot be written.
+    """
+    name = path.name.lower()
+    if name.endswith((".parquet", ".pq")):
+        write_atomically(path, lambda file: frame.to_parquet(file, index=False))
+    elif name.endswith(".csv"):
+        write_atomically(path, lambda file: frame.to_csv(file, index=False))
+    else:
+        raise InputError(f"{path}: unknown kind of table, give a name that ends in .csv or .parquet")
 
 
 # ------------------------------------------------------------------ files

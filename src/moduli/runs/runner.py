@@ -104,12 +104,13 @@ def _load(run: Run, say: Say) -> list[Task]:
     tasks = run.load_tasks()
     for task in tasks:
         say(describe(task))
-    for note in dict.fromkeys(note for task in tasks if task.schema for note in task.schema.notes):
-        say(f"note: {note}")
+    schemas = [task.schema for task in tasks if task.schema is not None]
+    for note in dict.fromkeys(f"{schema.name}: {note}" for schema in schemas for note in schema.notes):
+        say(f"note: table {note}")
     BALANCES[run.balance.kind].build([task.name for task in tasks], run.balance.options)
     for name in run.methods:
         model = _built(run, name, tasks)
-        say(f"{name}: {model.count_parameters():,} parameters")
+        say(f"method {name}: {model.count_parameters():,} parameters")
     return tasks
 
 

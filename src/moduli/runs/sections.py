@@ -67,7 +67,7 @@ def _as_input_error(error: ValidationError, place: str) -> InputError:
         return cause
     key = first["loc"][:1]
     # Where one of several types would do, there is an error for each of them.
-    reasons = [e["msg"].removeprefix("Input ").lower() for e in errors if e["loc"][:1] == key]
+    reasons = [e["msg"].removeprefix("Input ").split(",")[0] for e in errors if e["loc"][:1] == key]
     reason = " or ".join(dict.fromkeys(reasons))
     others = len({e["loc"][:1] for e in errors}) - 1
     more = f" (and {others} more)" if others else ""

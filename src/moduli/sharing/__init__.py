@@ -1,5 +1,6 @@
 """Sharing structures: who applies which module where."""
 
+from moduli.sharing.draw import draw_route, route_graph
 from moduli.sharing.orders import hard, permuted, single, soft
 from moduli.sharing.route import Apply, Merge, Route, chain, soft_order
 from moduli.sharing.structure import RoutedStructure
@@ -10,8 +11,10 @@ __all__ = [
     "Route",
     "RoutedStructure",
     "chain",
+    "draw_route",
     "hard",
     "permuted",
+    "route_graph",
     "single",
     "soft",
     "soft_order",

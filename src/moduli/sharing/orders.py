@@ -81,10 +81,13 @@ def soft(
         identity: adds a fixed layer that passes its input on (with the same pooling, without dropout).
     """
     _check(tasks, layers)
+    depth = layers if depth is None else depth
+    if depth < 1:
+        raise InputError(f"depth is {depth}: give at least 1")
     modules = [make(k) for k in range(layers)]
     if identity:
         modules.append(nn.Identity())
-    route = soft_order(range(len(modules)), depth or layers, pooling)
+    route = soft_order(range(len(modules)), depth, pooling)
     return RoutedStructure(modules, dict.fromkeys(tasks, route), dropout=dropout)
 
 

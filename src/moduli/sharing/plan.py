@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from math import prod
 
+from moduli.errors import InputError
 from moduli.sharing.route import Apply, Route
 from moduli.sharing.steps import (
     ApplyStep,
@@ -160,6 +161,12 @@ class _Values:
                 numbers[number] = self.applied(node.module, at(node.input, node.level))
             else:
                 inputs = tuple(at(i, node.level) for i in node.inputs)
+                shapes = sorted({self.all[i].shape for i in inputs})
+                if len(shapes) > 1:
+                    raise InputError(
+                        f"the route of {key!r} merges samples of shapes {shapes[0]} and {shapes[-1]}: let its "
+                        "encoder give as many channels as the modules have (see PadChannels)"
+                    )
                 numbers[number] = self.add(("merge", merge_row[key, number]), inputs)
         return at(route.sink, route.level)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 from moduli.errors import InputError
@@ -97,7 +98,7 @@ class Route:
         """Raises `InputError` if `data` is not a route."""
         try:
             nodes = tuple(
-                Apply(n["apply"], n["input"], n["level"])
+                Apply(index(n["apply"]), n["input"], n["level"])
                 if "apply" in n
                 else Merge(tuple(n["merge"]), n["level"])
                 for n in data["nodes"]

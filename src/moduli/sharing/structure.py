@@ -41,7 +41,8 @@ class RoutedStructure(nn.Module):
             elsewhere. 0 turns batching off.
 
     Raises:
-        InputError: if a route names a module that is not in the pool, or the dropout rate is not in [0, 1).
+        InputError: if a route names a module that is not in the pool or belongs to another task, or the
+            dropout rate is not in [0, 1).
     """
 
     def __init__(
@@ -58,6 +59,10 @@ class RoutedStructure(nn.Module):
             raise InputError(f"dropout {dropout} is not a rate: give a number from 0 to below 1")
         self.modules_pool = nn.ModuleList(modules)
         self.owners = tuple(owners) if owners is not None else (None,) * len(self.modules_pool)
+        if len(self.owners) != len(self.modules_pool):
+            raise InputError(
+                f"{len(self.owners)} owners for {len(self.modules_pool)} modules: give one for each"
+            )
         self.dropout, self.pool, self.limit = dropout, pool, limit
         self.routes = dict(routes)
         for task, route in self.routes.items():
@@ -66,6 +71,11 @@ class RoutedStructure(nn.Module):
                 raise InputError(
                     f"the route of {task!r} applies module {unknown[0]}, but the pool has "
                     f"{len(self.modules_pool)}: number them from 0"
+                )
+            taken = [k for k in sorted(route.modules) if self.owners[k] not in (None, task)]
+            if taken:
+                raise InputError(
+                    f"the route of {task!r} applies module {taken[0]}, which belongs to {self.owners[taken[0]]!r}"
                 )
         self._lay_out_scales()
         self._plans: dict[tuple, Plan] = {}

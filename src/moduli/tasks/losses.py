@@ -10,7 +10,6 @@ from torch import Tensor
 from moduli.tasks.task import Task
 from moduli.types import Losses
 
-
 _STACK_FROM = 4  # tasks; below, stacking costs more calls than it saves
 
 

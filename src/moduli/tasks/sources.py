@@ -7,14 +7,17 @@ mixed in one run.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from moduli.errors import InputError
+from moduli.rng import rng_state, set_rng_state
 from moduli.types import Batch, State
 
 
@@ -54,6 +57,7 @@ class ShuffledIndices:
         self._generator = torch.Generator().manual_seed(seed)
         self._order = torch.empty(0, dtype=torch.long)
         self._position = 0
+        self.drawn = 0  # batches so far
 
     def draw(self) -> Tensor:
         """The next `[batch_size]` indices, on the CPU."""
@@ -64,16 +68,18 @@ class ShuffledIndices:
             self._order = torch.cat([self._order[self._position :], *fresh])
             self._position = 0
         self._position += self.batch_size
+        self.drawn += 1
         return self._order[self._position - self.batch_size : self._position]
 
     def state_dict(self) -> State:
         return {
             "order": self._order[self._position :].clone(),
             "generator": self._generator.get_state(),
+            "drawn": self.drawn,
         }
 
     def load_state_dict(self, state: State) -> None:
-        self._order, self._position = state["order"], 0
+        self._order, self._position, self.drawn = state["order"], 0, state["drawn"]
         self._generator.set_state(state["generator"])
 
 
@@ -156,10 +162,11 @@ class DatasetSource:
     def __len__(self) -> int:
         return len(self.dataset)  # type: ignore[arg-type]
 
-    def loader(self, sampler: Any, seed: int = 0) -> DataLoader:
-        """A loader whose batches are the index lists that `sampler` yields."""
-        generator = torch.Generator().manual_seed(seed)
-        return DataLoader(self.dataset, batch_sampler=sampler, generator=generator, **self._loader)
+    def loader(self, sampler: Any, dataset: Dataset | None = None) -> DataLoader:
+        """A loader whose batches are what `sampler` asks the data set for."""
+        generator = torch.Generator().manual_seed(0)  # or the global generator would be drawn from
+        dataset = self.dataset if dataset is None else dataset
+        return DataLoader(dataset, batch_sampler=sampler, generator=generator, **self._loader)
 
     def to_batch(self, item: Any, device: torch.device) -> Batch:
         """A collated `(inputs, target)` pair as a `Batch` on `device`."""
@@ -180,6 +187,31 @@ class DatasetSource:
             yield self.to_batch(item, device)
 
 
+class _SeededByBatch(Dataset):
+    """A data set that is asked for whole batches, each with the seed of its random augmentation.
+
+    So a batch does not depend on which worker makes it, on what was made before, or on whether the run
+    was interrupted. The random numbers of this process stay as they were.
+    """
+
+    def __init__(self, dataset: Dataset):
+        self._dataset = dataset
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._dataset[index]
+
+    def __getitems__(self, request: tuple[int, list[int]]) -> list[Any]:
+        seed, indices = request
+        before = rng_state(cuda=False)  # in a worker process CUDA must not be touched
+        try:
+            torch.manual_seed(seed)
+            np.random.seed(seed % (1 << 32))
+            random.seed(seed)
+            return [self._dataset[index] for index in indices]
+        finally:
+            set_rng_state(before)
+
+
 class _DatasetStream:
     """Reads ahead in worker processes, yet its state is that of the batches already *given out*."""
 
@@ -190,8 +222,8 @@ class _DatasetStream:
 
     def draw(self) -> Batch:
         if self._loader is None:
-            sampler = _recorded(self._indices, self._states)
-            self._loader = iter(self._source.loader(sampler, self._seed))
+            sampler = _recorded(self._indices, self._states, self._seed)
+            self._loader = iter(self._source.loader(sampler, _SeededByBatch(self._source.dataset)))
         item = next(self._loader)
         self._states.pop(0)
         return self._source.to_batch(item, self._device)
@@ -209,15 +241,15 @@ def _complete(target: Tensor) -> bool:
     return not bool(target.isnan().any() if target.is_floating_point() else (target < 0).any())
 
 
-def _recorded(indices: ShuffledIndices, states: list[State]) -> Iterator[list[int]]:
-    """Endless index lists; the state after each is added to `states`.
+def _recorded(indices: ShuffledIndices, states: list[State], seed: int) -> Iterator[tuple[int, list[int]]]:
+    """Endless index lists, each with a seed; the state after each is added to `states`.
 
     Not a method: a loader that led back to its stream would be freed, and its workers stopped, late.
     """
     while True:
         index = indices.draw().tolist()
         states.append(indices.state_dict())
-        yield index
+        yield (seed + 0x9E3779B97F4A7C15 * indices.drawn) % (1 << 63), index
 
 
 def _to(value: Any, device: torch.device) -> Any:

@@ -107,7 +107,9 @@ def _load(
         frame.iloc[splits.train], types_of, spec.scaling, spec.categorical, spec.indicators
     )
     if not columns:
-        raise InputError(f"no column to learn from: {'; '.join(dropped) or 'see what columns and drop leave'}")
+        raise InputError(
+            f"no column to learn from: {'; '.join(dropped) or 'see what columns and drop leave'}"
+        )
     targets = [
         _fit_target(target, frame, code, splits) for target, code in zip(targets, codes.T, strict=True)
     ]

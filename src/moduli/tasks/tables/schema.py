@@ -155,7 +155,8 @@ class TableSchema:
         if len(absent) == len(self.columns):
             raise InputError(f"the table has none of the columns of {self.name!r} ({_listed(absent)})")
         if absent and not allow_missing:
-            others = [str(name) for name in frame.columns if name not in {c.name for c in self.columns}]
+            own = {column.name for column in self.columns} | {target.column for target in self.targets}
+            others = [str(name) for name in frame.columns if name not in own]
             hint = f", {did_you_mean(absent[0], others)}" if len(absent) == 1 and others else ": add them"
             raise InputError(f"the table lacks {len(absent)} of the columns ({_listed(absent)}){hint}")
 

@@ -1,0 +1,193 @@
+"""Writes the generated parts of README.md and docs/ from the JSON files in results/.
+
+A part stands between two comments, the first of which says what it shows and from which file:
+
+    <!-- comparison: soft_uci/cpu/paper/summary.json -->
+    <!-- end -->
+
+Kinds of parts: `comparison` (a summary.json), `speed` (a benchmark's ratios), `growth` (its times by number
+of tasks). A file that does not exist yet gives a line that says so.
+
+  python docs/generate.py           writes all parts
+  python docs/generate.py --check   writes nothing; exit code 1 if a part is not what its file says
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from moduli.evaluation import statistics as st
+from moduli.report.tables import comparison_markdown, interval_text, number_text, p_text
+
+ROOT = Path(__file__).resolve().parent.parent
+PART = re.compile(r"<!-- (?P<kind>\w+): (?P<file>\S+) -->\n.*?<!-- end -->", re.DOTALL)
+
+
+def pages(root: Path = ROOT) -> list[Path]:
+    """README.md and every page of the documentation."""
+    return [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
+
+
+def generated(text: str, results: Path) -> str:
+    """A page with every generated part as the files in `results` say it is."""
+
+    def part(match: re.Match[str]) -> str:
+        kind, file = match["kind"], match["file"]
+        if kind not in PARTS:
+            raise SystemExit(f"unknown kind of generated part {kind!r}: there are {', '.join(PARTS)}")
+        path = results / file
+        body = PARTS[kind](json.loads(path.read_text(encoding="utf-8"))) if path.exists() else _absent(file)
+        return f"<!-- {kind}: {file} -->\n\n{body.strip()}\n\n<!-- end -->"
+
+    return PART.sub(part, text)
+
+
+def _absent(file: str) -> str:
+    return f"*There is no `results/{file}` yet.*"
+
+
+# ------------------------------------------------------------------ comparisons
+
+
+def comparison(summary: dict[str, Any]) -> str:
+    """Conditions, the table of all tasks, the summed loss, and every method against the baseline."""
+    return "\n\n".join(
+        [_conditions(summary), comparison_markdown(summary).strip(), _summed_loss(summary), _against(summary)]
+    )
+
+
+def _conditions(summary: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in summary["versions"].items())
+    count = len(summary["seeds"])
+    failures = len(summary.get("failures", []))
+    failed = f" {failures} of the runs failed." if failures else ""
+    return f"{count} seed{'s' * (count != 1)}, {summary['device']}, {versions}.{failed}"
+
+
+def _summed_loss(summary: dict[str, Any]) -> str:
+    """The loss summed over tasks, mean and interval over seeds: what the papers' learning curves show."""
+    rows = []
+    for name, method in summary["methods"].items():
+        per_task = st.as_array([task["loss"] for task in method["tasks"].values()])
+        center, half = st.mean_interval(per_task.sum(axis=0))
+        rows.append([name, _interval(center, half, 3)])
+    return "Loss on the test split, summed over the tasks:\n\n" + _table(["method", "summed loss ↓"], rows)
+
+
+def _against(summary: dict[str, Any]) -> str:
+    baseline = summary["baseline"]
+    rows = []
+    for entry in summary["comparisons"]:
+        if entry["other"] != baseline or entry["difference"] is None:
+            continue
+        low, high = entry["ci95"] or (None, None)
+        test = entry["wilcoxon_tasks"]
+        rows.append(
+            [
+                entry["method"],
+                f"{number_text(entry['difference'], 2, sign=True)} %",
+                f"{number_text(low, 2, sign=True)} to {number_text(high, 2, sign=True)}",
+                f"{entry['wins']} / {entry['ties']} / {entry['losses']}",
+                p_text(test["p_holm"]) if test["p"] is not None else test["reason"],
+            ]
+        )
+    if not rows:
+        return f"No method can be compared with {baseline}."
+    head = ["method", "mean gain", "95 % interval", "better / equal / worse", "p"]
+    note = (
+        f"Against {baseline}, over all pairs of a task and a seed. The interval resamples tasks and seeds; "
+        "p is that of a Wilcoxon signed-rank test on the tasks' means, corrected for the number of "
+        "comparisons (Holm)."
+    )
+    return f"{note}\n\n{_table(head, rows)}"
+
+
+def _interval(center: float, half: float, digits: int) -> str:
+    known = st.as_array([center, half]).tolist()
+    center_, half_ = (None if number != number else number for number in known)
+    return interval_text(center_, half_, digits)
+
+
+# ------------------------------------------------------------------ speed
+
+
+def speed(result: dict[str, Any]) -> str:
+    """Every case against every alternative: ratio of times, and the same as steps per second; memory."""
+    rows = []
+    for case, ratio in result["ratios"].items():
+        name, _, versus = case.partition("/")
+        ours, _, other = versus.partition("-over-")
+        if ours != "moduli" or other.startswith("tables"):
+            continue
+        rows.append([name, other.replace("_", " "), *_ratio(ratio), f"{1 / ratio['median']:.2f}×"])
+    head = ["case", "against", "time, ratio", "range", "turns", "steps per second"]
+    memory = [[case, f"{ratio:.2f}"] for case, ratio in result.get("memory", {}).items()]
+    parts = [_machine(result), _table(head, rows)]
+    if memory:
+        parts += ["Peak memory of a step against the plain loop:", _table(["case", "memory, ratio"], memory)]
+    return "\n\n".join(parts)
+
+
+def growth(result: dict[str, Any]) -> str:
+    """The time of a step with n tables over that with the fewest, beside the ratio of the work."""
+    rows = []
+    for case, ratio in result["ratios"].items():
+        match = re.fullmatch(r"tables(\d+)/moduli-over-tables(\d+)", case)
+        if match:
+            tasks, fewest = int(match[1]), int(match[2])
+            rows.append([str(tasks), f"{tasks / fewest:.0f}", *_ratio(ratio)])
+            head = ["tasks", f"work, against {fewest} tasks", "time, ratio", "range", "turns"]
+    return _table(head, rows) if rows else "No growth was measured."
+
+
+def _machine(result: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    threads = result.get("threads")
+    return f"Measured on {result['device']}, {threads} thread{'s' * (threads != 1)}; {versions}."
+
+
+def _ratio(ratio: dict[str, float]) -> list[str]:
+    return [f"{ratio['median']:.2f}", f"{ratio['min']:.2f} to {ratio['max']:.2f}", str(ratio["runs"])]
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first are aligned to the right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "comparison": comparison,
+    "speed": speed,
+    "growth": growth,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="only say which pages are stale")
+    check = parser.parse_args().check
+    stale = []
+    for page in pages():
+        before = page.read_text(encoding="utf-8")
+        after = generated(before, ROOT / "results")
+        if after != before:
+            stale.append(str(page.relative_to(ROOT)))
+            if not check:
+                page.write_text(after, encoding="utf-8")
+    for page in stale:
+        print(f"{page}: {'stale, run python docs/generate.py' if check else 'written'}")
+    if check and stale:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
