@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PART = re.compile(r"<!-- (?P<kind>\w+): (?P<file>\S+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
-def pages(root: Path = ROOT) -> list[Path]:
+def pages(root: Path) -> list[Path]:
     """README.md and every page of the documentation."""
     return [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
 
@@ -176,7 +176,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="only say which pages are stale")
     check = parser.parse_args().check
     stale = []
-    for page in pages():
+    for page in pages(ROOT):
         before = page.read_text(encoding="utf-8")
         after = generated(before, ROOT / "results")
         if after != before:

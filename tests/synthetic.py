@@ -34,7 +34,10 @@ METHODS = {"single": single, "hard": hard, "permuted": permuted, "soft": soft}
 def targets_for(kind: Any, x: Tensor, generator: torch.Generator, missing: float = 0.0) -> Tensor:
     """Targets that depend on `x [N, features]`; a share of them `missing`."""
     n = len(x)
-    score = x[:, :1] @ torch.ones(1, kind.outputs, dtype=x.dtype)
+    direction = (
+        torch.linspace(-1, 1, kind.outputs) if isinstance(kind, Multiclass) else torch.ones(kind.outputs)
+    )
+    score = 2 * x[:, :1] * direction.to(x.dtype)
     score = score + 0.5 * torch.randn(n, kind.outputs, generator=generator).to(x.dtype)
     if isinstance(kind, Multiclass):
         target = score.argmax(-1)

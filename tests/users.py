@@ -39,7 +39,7 @@ class SharedThenOwn(nn.Module):
 
 
 class ByRecentLoss:
-    """A user's combine with state and a parameter: losses over their own running mean, times a learned gain."""
+    """A user's combine with state and a parameter: losses over their running means, times a learned gain."""
 
     def __init__(self):
         self.recent: dict[str, float] = {}

@@ -81,7 +81,9 @@ class JointModel(nn.Module):
         stages: list[Any] = [self.encoders, self.structure, self.decoders]
         shared = dict.fromkeys(p for stage in stages for p in stage.shared_parameters())
         own = [part for name in self._tasks_of_input() for part in self._own("encoders", name)]
-        own += [part for task in self.input_of for s in ("structure", "decoders") for part in self._own(s, task)]
+        own += [
+            part for task in self.input_of for s in ("structure", "decoders") for part in self._own(s, task)
+        ]
         return sum(p.numel() for p in shared if p.requires_grad) + sum(
             part.value.numel() for part in own if part.tensor.requires_grad
         )

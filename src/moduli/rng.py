@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,19 @@ def set_rng_state(state: State) -> None:
     kind, keys, *rest = state["numpy"]
     np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
     random.setstate(_as_tuples(state["python"]))
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """While active, all of them start from `seed`; afterwards they go on from where they were."""
+    before = rng_state()
+    try:
+        torch.manual_seed(seed)
+        np.random.seed(seed % (1 << 32))
+        random.seed(seed)
+        yield
+    finally:
+        set_rng_state(before)
 
 
 def _as_lists(value: Any) -> Any:

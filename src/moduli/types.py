@@ -144,7 +144,8 @@ class Structure(Stage, Protocol):
     """Who shares which module where: `{task: [B, ...]} -> {task: [B, ...]}`.
 
     Any subset of the tasks may be passed. Two tasks that are given the same tensor object share their
-    input, and a structure is free to compute on it once.
+    input, and a structure is free to compute on it once. A structure may offer `record()`, a list of
+    dicts that are logged after every phase.
     """
 
 

@@ -88,26 +88,38 @@ def _conv(k: int) -> nn.Module:
     return Conv(2)
 
 
-STRUCTURES = [
-    _structure("single", lambda: single(TASKS, lambda k: Dense(5), 3, dropout=0.3), (5,)),
-    _structure("hard", lambda: hard(TASKS, lambda k: Dense(5), 3, dropout=0.3), (5,)),
-    _structure("permuted", lambda: permuted(TASKS, lambda k: Dense(5), 3, seed=1), (5,)),
-    _structure("soft", lambda: soft(TASKS, lambda k: Dense(5), 3, dropout=0.3), (5,)),
-    _structure("soft-identity", lambda: soft(TASKS, lambda k: Dense(5), 2, identity=True, depth=3), (5,)),
-    _structure("unbatched", lambda: _unbatched(soft(TASKS, lambda k: Dense(5), 2)), (5,)),
-    _structure("users-modules", lambda: hard(TASKS, lambda k: nn.Sequential(nn.Linear(5, 5), nn.Tanh())), (5,)),
-    _images("single-conv", lambda: single(TASKS, _conv, 2, pooling=True), 9, 2),
-    _images("hard-conv", lambda: hard(TASKS, _conv, 2, pooling=True), 9, 2),
-    _images("soft-conv", lambda: soft(TASKS, _conv, 2, dropout=0.2, pooling=True, identity=True), 6, 2),
-    _images("by-hand", lambda: RoutedStructure([Conv(2), Conv(2), Conv(2, 1)], by_hand()), 9, 2),
-    _images("by-hand-unbatched", lambda: RoutedStructure([_conv(k) for k in range(3)], by_hand(), limit=0), 6, 2),
-    _structure("users", lambda: SharedThenOwn(TASKS, 5), (5,)),
-]  # fmt: skip
+def _dense(k: int) -> nn.Module:
+    return Dense(5)
+
+
+def _users_layer(k: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(5, 5), nn.Tanh())
 
 
 def _unbatched(structure: RoutedStructure) -> RoutedStructure:
     structure.limit = 0
     return structure
+
+
+def _route_by_hand() -> RoutedStructure:
+    return RoutedStructure([Conv(2), Conv(2), Conv(2, kernel=1)], by_hand())
+
+
+STRUCTURES = [
+    _structure("single", lambda: single(TASKS, _dense, 3, dropout=0.3), (5,)),
+    _structure("hard", lambda: hard(TASKS, _dense, 3, dropout=0.3), (5,)),
+    _structure("permuted", lambda: permuted(TASKS, _dense, 3, seed=1), (5,)),
+    _structure("soft", lambda: soft(TASKS, _dense, 3, dropout=0.3), (5,)),
+    _structure("soft-identity", lambda: soft(TASKS, _dense, 2, identity=True, depth=3), (5,)),
+    _structure("unbatched", lambda: _unbatched(soft(TASKS, _dense, 2)), (5,)),
+    _structure("users-modules", lambda: hard(TASKS, _users_layer), (5,)),
+    _images("single-conv", lambda: single(TASKS, _conv, 2, pooling=True), 9, 2),
+    _images("hard-conv", lambda: hard(TASKS, _conv, 2, pooling=True), 9, 2),
+    _images("soft-conv", lambda: soft(TASKS, _conv, 2, dropout=0.2, pooling=True, identity=True), 6, 2),
+    _images("by-hand", _route_by_hand, 9, 2),
+    _images("by-hand-unbatched", lambda: _unbatched(_route_by_hand()), 6, 2),
+    _structure("users", lambda: SharedThenOwn(TASKS, 5), (5,)),
+]
 
 
 def _shared_member() -> nn.Module:
@@ -121,25 +133,39 @@ def _tied() -> nn.Module:
     return Each({"a": first, "b": second, "c": nn.Linear(3, 3)})
 
 
-def _bank(**options: Any) -> nn.Module:
-    return LinearBank({"a": (3, 4), "b": (5, 2), "c": (1, 4)}, **options)
+def _separate() -> nn.Module:
+    normed = nn.Sequential(nn.Linear(5, 2), nn.BatchNorm1d(2))
+    return Each({"a": nn.Linear(3, 4), "b": normed, "c": nn.Identity()})
 
 
-_SIZES = {"a": (3,), "b": (5,), "c": (1,)}
-_ALIKE = dict.fromkeys(TASKS, (3,))
+def _ends(
+    name: str, make: Callable[[], nn.Module], inputs: Sequence[int], outputs: Sequence[int]
+) -> StageCase:
+    shapes, out = (dict(zip(TASKS, ((n,) for n in sizes), strict=True)) for sizes in (inputs, outputs))
+    return StageCase(name, make, shapes, out)
+
+
+def _bank(inputs: Sequence[int], outputs: Sequence[int], relu: bool = False) -> StageCase:
+    sizes = dict(zip(TASKS, zip(inputs, outputs, strict=True), strict=True))
+    name = f"bank-{'-'.join(map(str, inputs))}" + "-relu" * relu
+    return _ends(name, lambda: LinearBank(sizes, relu), inputs, outputs)
+
+
 ENDS = [
-    StageCase("bank", _bank, _SIZES, {"a": (4,), "b": (2,), "c": (4,)}),
-    StageCase("bank-relu", lambda: _bank(relu=True), _SIZES, {"a": (4,), "b": (2,), "c": (4,)}),
-    StageCase("bank-alike", lambda: LinearBank(dict.fromkeys(TASKS, (3, 2))), _ALIKE, dict.fromkeys(TASKS, (2,))),
-    StageCase("bank-stacks", lambda: LinearBank({"a": (300, 200), "b": (2, 2), "c": (3, 1)}),
-              {"a": (300,), "b": (2,), "c": (3,)}, {"a": (200,), "b": (2,), "c": (1,)}),
-    StageCase("each", lambda: Each({"a": nn.Linear(3, 4), "b": nn.Sequential(nn.Linear(5, 2), nn.BatchNorm1d(2)),
-                                    "c": nn.Identity()}), _SIZES, {"a": (4,), "b": (2,), "c": (1,)}),
-    StageCase("each-shared", _shared_member, _ALIKE, dict.fromkeys(TASKS, (4,))),
-    StageCase("each-tied", _tied, _ALIKE, dict.fromkeys(TASKS, (3,))),
-    StageCase("each-pad", lambda: Each({t: PadChannels(4) for t in TASKS}), dict.fromkeys(TASKS, (1, 4, 4)),
-              dict.fromkeys(TASKS, (4, 4, 4))),
-]  # fmt: skip
+    _bank((3, 5, 1), (4, 2, 4)),
+    _bank((3, 5, 1), (4, 2, 4), relu=True),
+    _bank((3, 3, 3), (2, 2, 2)),
+    _bank((300, 2, 3), (200, 2, 1)),  # two stacks
+    _ends("each", _separate, (3, 5, 1), (4, 2, 1)),
+    _ends("each-shared", _shared_member, (3, 3, 3), (4, 4, 4)),
+    _ends("each-tied", _tied, (3, 3, 3), (3, 3, 3)),
+    StageCase(
+        "each-pad",
+        lambda: Each({task: PadChannels(4) for task in TASKS}),
+        dict.fromkeys(TASKS, (1, 4, 4)),
+        dict.fromkeys(TASKS, (4, 4, 4)),
+    ),
+]
 
 STAGES = STRUCTURES + ENDS
 

@@ -11,7 +11,18 @@ import pytest
 from moduli.evaluation.summary import Outcome, summarize, write_summary
 from moduli.types import Scores
 
-NAMES = ["heart", "stay", "glucose", "insulin", "diabetic", "australian", "ionosphere", "glass", "abalone", "vehicle"]
+NAMES = [
+    "heart",
+    "stay",
+    "glucose",
+    "insulin",
+    "diabetic",
+    "australian",
+    "ionosphere",
+    "glass",
+    "abalone",
+    "vehicle",
+]
 METHODS = ["single", "hard", "permuted", "soft"]
 CONFIG = """name: clinic
 tasks:
@@ -102,7 +113,9 @@ class Maker:
         logits = 1.8 * kinds[np.arange(len(self.tasks)) % 3] + 0.7 * own
         for step in self.steps.tolist():
             scales = self._named(softmax(logits * step / self.steps[-1]))
-            self.records.append({"method": "soft", "seed": seed, "step": step, "split": "scales", "scales": scales})
+            self.records.append(
+                {"method": "soft", "seed": seed, "step": step, "split": "scales", "scales": scales}
+            )
         return self._named(softmax(logits))
 
     def _named(self, scales):
@@ -118,7 +131,10 @@ class Maker:
         lines = [json.dumps(record) + "\n" for record in self.records]
         (folder / "metrics.jsonl").write_text("".join(lines))
         (folder / "config.yaml").write_text(CONFIG)
-        run = {"command": "moduli run clinic.yaml --seeds 5", "versions": {"moduli": "0.1.0", "torch": "2.13.0"}}
+        run = {
+            "command": "moduli run clinic.yaml --seeds 5",
+            "versions": {"moduli": "0.1.0", "torch": "2.13.0"},
+        }
         (folder / "run.json").write_text(json.dumps(run))
         return folder
 

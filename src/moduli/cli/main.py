@@ -162,7 +162,7 @@ def report(folder: RunFolder) -> None:
 
     Example: `moduli report runs/clinic`
     """
-    from moduli.report import write_report
+    from moduli.report.page import write_report
 
     say(f"report: {write_report(folder)}")
 

@@ -20,6 +20,7 @@ from moduli.evaluation.folder import check_file_name, check_same, describe_task,
 from moduli.evaluation.job import Build, Job
 from moduli.evaluation.summary import Outcome, Summary, summarize
 from moduli.model import JointModel
+from moduli.rng import seeded
 from moduli.tasks import Task, check_tasks
 from moduli.training import Progress, Train, Trainer, choose_device
 from moduli.training.selection import validation_score
@@ -140,7 +141,7 @@ def compare(
         )
 
     # The first step of a process loads libraries, which must not count as time of the first method.
-    with torch.random.fork_rng():
+    with seeded(jobs[0].seed):
         Trainer(jobs[0].model(), tasks, settings, device=device).one_step()
     outcomes, failures = [], []
     best: dict[str, float] = {}

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from moduli.evaluation.folder import read_json, write_json
 from moduli.evaluation.summary import Outcome
 from moduli.model import JointModel
+from moduli.rng import seeded
 from moduli.sharing import RoutedStructure
 from moduli.training import Fit, Trainer
 from moduli.training.weights import load_weights, save_weights
@@ -32,8 +31,7 @@ class Job:
 
     def model(self) -> JointModel:
         """The untrained model; the global random numbers stay as they were."""
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
+        with seeded(self.seed):
             return self.build(self.seed)
 
     def trained(self, trainer: Callable[[Job, JointModel], Trainer]) -> tuple[Outcome, JointModel]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -182,7 +183,8 @@ def signed_rank(paired: ArrayLike) -> SignedRank:
     if len(nonzero) < FEWEST_PAIRS:
         reason = f"{len(nonzero)} nonzero differences, fewer than {FEWEST_PAIRS}"
         return SignedRank(float("nan"), len(nonzero), reason)
-    return SignedRank(float(np.asarray(stats.wilcoxon(nonzero).pvalue)), len(nonzero))
+    result: Any = stats.wilcoxon(nonzero)
+    return SignedRank(float(result.pvalue), len(nonzero))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

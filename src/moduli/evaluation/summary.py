@@ -6,9 +6,7 @@ are made from it and from nothing else. What is missing (a failed run, an undefi
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from moduli.errors import InputError, RunError, did_you_mean
+from moduli.errors import InputError, did_you_mean
 from moduli.evaluation import statistics as st
+from moduli.training.checkpoint import write_atomically
 from moduli.types import Scores
 
 SCHEMA = 1
@@ -136,7 +135,9 @@ def _method_result(
         "parameters": max((run.parameters for run in done), default=None),
         "seconds": st.mean([run.seconds for run in done]),
         "steps": st.mean([run.steps for run in done]),
-        "tasks": {task["name"]: _task_result(task, runs, row) for task, row in zip(tasks, values, strict=True)},
+        "tasks": {
+            task["name"]: _task_result(task, runs, row) for task, row in zip(tasks, values, strict=True)
+        },
         "missing": int(np.isnan(values).sum()),
         "delta_m": gain.value,
         "delta_m_ci95": gain.ci95,
@@ -231,7 +232,7 @@ def _left_out(tasks: list[dict], relative: st.Array) -> list[str]:
 
 def _test_values(tasks: list[dict], runs: Sequence[Outcome | None]) -> st.Array:
     """The primary metric on the test split, `[T, S]`."""
-    rows = [[_metric(run and run.test, task["name"], task["metric"]) for run in runs] for task in tasks]
+    rows: Any = [[_metric(run and run.test, task["name"], task["metric"]) for run in runs] for task in tasks]
     return st.as_array(rows).reshape(len(tasks), len(runs))
 
 
@@ -301,28 +302,21 @@ def finite(value: Any) -> Any:
     return value
 
 
-def write_file(path: Path, content: str | bytes) -> Path:
-    """Writes a whole file or nothing: under a temporary name beside it, then moved into place.
+def write_file(path: Path | str, content: str | bytes) -> Path:
+    """Writes a whole file or nothing.
 
     Raises:
-        RunError: if the file cannot be written.
+        SaveError: if the file cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise RunError(f"cannot write {path}: {error.strerror or error}") from None
-    return path
+    data = content.encode() if isinstance(content, str) else content
+    write_atomically(Path(path), lambda file: file.write(data))
+    return Path(path)
 
 
 def write_summary(path: Path | str, summary: Summary) -> Path:
     """Writes `summary.json`."""
     text = json.dumps(finite(summary), indent=1, ensure_ascii=False, allow_nan=False)
-    return write_file(Path(path), text + "\n")
+    return write_file(path, text + "\n")
 
 
 def read_summary(path: Path | str) -> Summary:

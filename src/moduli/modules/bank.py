@@ -25,7 +25,8 @@ _SMALL = 1 << 14
 class LinearBank(nn.Module):
     """One affine map for each name, `{name: [B, i]} -> {name: [B, o]}`.
 
-    Inputs of more axes `[B, C, H, W]` are flattened to vectors first. Weights start Glorot-uniform with each layer's own sizes and biases at zero.
+    Inputs of more axes `[B, C, H, W]` are flattened to vectors first. Weights start Glorot-uniform with
+    each layer's own sizes and biases at zero.
 
     Args:
         sizes: inputs and outputs of each map.
@@ -60,7 +61,9 @@ class LinearBank(nn.Module):
             if len(present) < len(names):
                 weight, bias = weight[present], bias[present]
             here = [names[row] for row in present]
-            padded = _padded(here, [inputs[n] for n in here], [self.sizes[n][0] for n in here], weight.shape[1])
+            padded = _padded(
+                here, [inputs[n] for n in here], [self.sizes[n][0] for n in here], weight.shape[1]
+            )
             results = stacked_linear(padded, weight, bias, self.relu)
             for name, y in zip(here, results, strict=True):
                 outputs[name] = y if y.shape[-1] == self.sizes[name][1] else y[..., : self.sizes[name][1]]

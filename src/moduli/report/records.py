@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,20 @@ class Records:
     scales: list[dict[str, Any]]
     skipped: int = 0
 
+    @cached_property
+    def validation(self) -> dict[tuple[str, str], pd.DataFrame]:
+        """The rows of ``curves`` on the validation split, by method and task."""
+        rows = self.curves[self.curves["split"] == "val"]
+        found: Any = rows.groupby(["method", "task"], sort=False)
+        return dict(iter(found))
+
 
 def read_records(path: Path | str) -> Records:
     """Reads a `metrics.jsonl`; without such a file there are no records."""
     lines = list(_lines(Path(path)))
-    known = [line for line in lines if isinstance(line, dict) and {"method", "seed", "step", "split"} <= set(line)]
+    known = [
+        line for line in lines if isinstance(line, dict) and {"method", "seed", "step", "split"} <= set(line)
+    ]
     scales = {
         (line["method"], line["seed"], line["step"]): line
         for line in known
@@ -55,19 +65,3 @@ def _lines(path: Path) -> Iterator[Any]:
                 yield json.loads(line)
             except ValueError:
                 yield None
-
-
-def curves_over_seeds(records: Records, method: str, quantity: str, tasks: list[str], split: str = "val") -> pd.DataFrame:
-    """Mean over tasks of one quantity, per step: the columns mean, low and high over seeds.
-
-    A run that stopped early keeps its last value, so that late steps do not show the survivors alone.
-    Empty if nothing was logged.
-    """
-    frame = records.curves
-    if quantity not in frame:
-        return pd.DataFrame(columns=["mean", "low", "high"])
-    frame = frame[(frame["method"] == method) & (frame["split"] == split) & frame["task"].isin(tasks)]
-    wide = frame.pivot(index="step", columns=["seed", "task"], values=quantity).ffill()
-    per_seed = wide.T.groupby(level="seed").mean().T
-    summary = {"mean": per_seed.mean(axis=1), "low": per_seed.min(axis=1), "high": per_seed.max(axis=1)}
-    return pd.DataFrame(summary).dropna()

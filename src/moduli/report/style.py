@@ -16,15 +16,21 @@ from typing import Any, ParamSpec, TypeVar
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 INK, MUTED, GRID, PAPER = "#1f2329", "#656d77", "#d3d7dc", "#fefefe"
 THEMED = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--paper)"}
+THEMED |= {"#333333": "var(--ink)", "#555555": "var(--muted)"}  # what routes are drawn with
 
 REFERENCE = "#7d848c"
 PALETTE = ("#0077bb", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#33a8c7", "#8c5fbf")
 """Told apart with any common colour blindness, and readable on white and on near-black (after Okabe, Ito)."""
 MARKERS = "osD^vPX"
 SHADE = PALETTE[0]
+TICKS = [1, 2, 2.5, 5, 10]
+WIDTH = 9.0
+"""Of a full figure, in inches."""
 
 SETTINGS: dict[str, Any] = {
     "font.family": ["DejaVu Sans"],
@@ -32,6 +38,7 @@ SETTINGS: dict[str, Any] = {
     "axes.titlesize": 9.0,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # fixed, because finding a free place takes a quarter of the time of drawing
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,
@@ -62,7 +69,13 @@ SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none",
 }
 
-P, R = ParamSpec("P"), TypeVar("R")
+_ALL_SETTINGS: Any = {
+    **{key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")},
+    **SETTINGS,
+}
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
@@ -70,7 +83,7 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        with mpl.rc_context({**mpl.rcParamsDefault, **SETTINGS, "backend": mpl.get_backend()}):
+        with mpl.rc_context(_ALL_SETTINGS):
             return draw(*args, **kwargs)
 
     return wrapper
@@ -96,6 +109,14 @@ def shorten(name: str, most: int = 26) -> str:
     return f"{name[: most - 1 - tail]}…{name[-tail:]}"
 
 
+def step_axis(axes: Axes) -> None:
+    """Few, short ticks for steps of training: `5k` for 5000."""
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=TICKS))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda x, _: f"{x / 1000:g}k" if abs(x) >= 1000 else f"{x:g}")
+    )
+
+
 class Sheet:
     """A figure laid out in inches from the top: a line for the legend, then rows of axes.
 
@@ -116,14 +137,35 @@ class Sheet:
         options = {"va": "top", "color": MUTED, "fontsize": 8.5, **options}
         self.figure.text(left / self.width, 1 - top / self.height, text, **options)
 
-    def legend(self, handles: Sequence[Any], left: float, top: float, columns: int | None = None) -> None:
-        """A legend in one line, or in `columns`, from (left, top)."""
-        place = (left / self.width, 1 - top / self.height)
-        self.figure.legend(
-            handles=list(handles),
+
+class MethodKey:
+    """The head of a figure: a note, and below it which colour and marker is which method.
+
+    ``styles`` are those of `method_styles`, ``height`` is what the head takes, in inches.
+    """
+
+    def __init__(self, methods: Sequence[str], baseline: str | None, shown: Sequence[str] | None = None):
+        self.styles = method_styles(methods, baseline)
+        self.shown = list(methods if shown is None else shown)
+        names = {method: shorten(method, 24) for method in self.shown}
+        self._labels = {m: f"{name} (baseline)" * (m == baseline) or name for m, name in names.items()}
+        widest = max(len(label) for label in self._labels.values())
+        self._columns = max(1, min(len(self.shown), int((WIDTH - 0.2) / (0.65 + 0.08 * widest))))
+        self.height = 0.72 + 0.19 * -(-len(self.shown) // self._columns)
+
+    def draw(self, sheet: Sheet, note: str, lines: bool = False) -> None:
+        """Draws it at the top; keys are lines, or markers on the stroke of an interval."""
+        sheet.text(0.1, 0.06, note)
+        handles = []
+        for method in self.shown:
+            style = dict(self.styles[method])
+            style.pop("marker" if lines else "linestyle")
+            handles.append(Line2D([], [], label=self._labels[method], markersize=5, mew=0, **style))
+        sheet.figure.legend(
+            handles=handles,
             loc="upper left",
-            bbox_to_anchor=place,
-            ncols=columns or len(handles),
+            bbox_to_anchor=(0.1 / sheet.width, 1 - 0.34 / sheet.height),
+            ncols=self._columns,
             borderaxespad=0,
             borderpad=0,
             handletextpad=0.5,

@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 
 ARROWS = {"higher": "↑", "lower": "↓"}
 NOTHING = "–"
-LEGEND = (
-    "Mean ± half-width of the 95 % interval over seeds, on the test split. ↑ more is better, ↓ less is better. "
-    "The best method of a task is marked only where it is clearly so: its paired difference to every other "
-    "method has a 95 % interval that excludes zero."
-)
 
 
 @dataclass(frozen=True)
@@ -59,7 +54,9 @@ def _task_row(summary: Summary, task: dict[str, Any]) -> Row:
         Cell(_result_text(result, digits), method == best)
         for method, result in zip(summary["methods"], results, strict=True)
     ]
-    return Row(name, f"{task.get('metric', '')} {ARROWS.get(task.get('direction', ''), '')}".strip(), tuple(cells))
+    return Row(
+        name, f"{task.get('metric', '')} {ARROWS.get(task.get('direction', ''), '')}".strip(), tuple(cells)
+    )
 
 
 def total_rows(summary: Summary) -> list[Row]:
@@ -80,6 +77,8 @@ def total_rows(summary: Summary) -> list[Row]:
     ]
     rows = []
     for label, note, text in quantities:
+        if label == "mean rank" and len(summary["methods"]) == 1:
+            continue
         cells = tuple(Cell(text(name, method)) for name, method in summary["methods"].items())
         if any(cell.text not in (NOTHING, "baseline") for cell in cells):
             rows.append(Row(label, note, cells))
@@ -87,8 +86,15 @@ def total_rows(summary: Summary) -> list[Row]:
 
 
 def clearly_best(summary: Summary, task: str) -> str | None:
-    """The method whose paired 95 % intervals on this task exclude zero against every other, if any."""
-    methods = list(summary["methods"])
+    """The method whose paired 95 % intervals on this task exclude zero against every other, if any.
+
+    A method without any result on the task does not count.
+    """
+    methods = [
+        name
+        for name, method in summary["methods"].items()
+        if method["tasks"].get(task, {}).get("mean") is not None
+    ]
     beaten: dict[str, set[str]] = {method: set() for method in methods}
     for comparison in summary.get("comparisons", []):
         interval = comparison.get("tasks", {}).get(task, {}).get("ci95")
@@ -96,8 +102,22 @@ def clearly_best(summary: Summary, task: str) -> str | None:
             beaten[comparison["method"]].add(comparison["other"])
         elif interval and interval[1] < 0:
             beaten[comparison["other"]].add(comparison["method"])
-    winners = [method for method in methods if len(methods) > 1 and len(beaten[method]) == len(methods) - 1]
-    return winners[0] if winners else None
+    return next((name for name in methods if len(beaten[name]) == len(methods) - 1 > 0), None)
+
+
+def legend(summary: Summary) -> str:
+    """What the numbers and marks of the table mean, in sentences."""
+    if len(summary["seeds"]) > 1:
+        text = "Mean ± half-width of the 95 % interval over seeds, on the test split."
+    else:
+        text = "One seed, on the test split."
+    text += " ↑ more is better, ↓ less is better."
+    if len(summary["seeds"]) > 1 and len(summary["methods"]) > 1:
+        text += (
+            " The best method of a task is marked only where it is clearly so: its paired difference to "
+            "every other method has a 95 % interval that excludes zero."
+        )
+    return text
 
 
 # ------------------------------------------------------------------ numbers as text
@@ -169,14 +189,23 @@ def comparison_table(summary: Summary) -> Table:
 
     seeds = len(summary["seeds"])
     title = f"{summary['name']}: test split, {seeds} seed{'s' if seeds != 1 else ''}"
-    table = Table(title=Text(title), caption=Text(LEGEND), caption_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    table = Table(
+        title=Text(title),
+        caption=Text(legend(summary)),
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        pad_edge=False,
+    )
     table.add_column("task", overflow="fold")
     table.add_column("metric", style="dim")
     for method in summary["methods"]:
         table.add_column(Text(method), justify="right", overflow="fold")
     tasks = task_rows(summary)
     for index, row in enumerate(tasks):
-        cells = [Text(f"* {cell.text}" if cell.best else cell.text, "bold green" * cell.best) for cell in row.cells]
+        cells = [
+            Text(f"* {cell.text}" if cell.best else cell.text, "bold green" * cell.best) for cell in row.cells
+        ]
         table.add_row(Text(row.label), Text(row.note), *cells, end_section=index == len(tasks) - 1)
     for row in total_rows(summary):
         table.add_row(Text(row.label), Text(row.note), *(Text(cell.text) for cell in row.cells))
@@ -193,7 +222,7 @@ def comparison_markdown(summary: Summary) -> str:
         label, note, *cells = [_escaped(text) for text in (row.label, row.note, *(c.text for c in row.cells))]
         marked = [f"**{text}**" if cell.best else text for text, cell in zip(cells, row.cells, strict=True)]
         lines.append("| " + " | ".join([label, note, *marked]) + " |")
-    return "\n".join(lines) + f"\n\n{LEGEND}\n"
+    return "\n".join(lines) + f"\n\n{legend(summary)}\n"
 
 
 def _markdown_line(texts: Iterable[str]) -> str:
@@ -224,7 +253,12 @@ def comparison_csv(summary: Summary) -> str:
             result = method["tasks"].get(task["name"], {})
             values = result.get("values", [None] * len(seeds))
             writer.writerow([*head, name, result.get("mean"), result.get("ci95"), int(name == best), *values])
-    for key, direction in (("delta_m", "higher"), ("average_rank", "lower"), ("parameters", ""), ("seconds", "lower")):
+    for key, direction in (
+        ("delta_m", "higher"),
+        ("average_rank", "lower"),
+        ("parameters", ""),
+        ("seconds", "lower"),
+    ):
         for name, method in summary["methods"].items():
             values = method.get(f"{key}_values", [None] * len(seeds))
             row = ["", "", key, direction, name, method.get(key), method.get(f"{key}_ci95"), ""]

@@ -34,8 +34,8 @@ class Layers(Section):
     after every application of a layer.
     """
 
-    layers: int = Field(default=4, ge=1)
-    width: int = Field(default=32, ge=1)
+    layers: int = Field(default=4, ge=1, le=1024)
+    width: int = Field(default=32, ge=1, le=65536)
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
     @property

@@ -19,6 +19,7 @@ from moduli.errors import InputError, did_you_mean
 from moduli.evaluation.folder import read_json, write_json
 from moduli.evaluation.summary import read_summary
 from moduli.model import JointModel
+from moduli.rng import seeded
 from moduli.runs.config import Choice
 from moduli.runs.methods import METHODS
 from moduli.runs.sections import checked
@@ -186,7 +187,7 @@ def load_predictor(folder: str | Path, method: str | None = None) -> Predictor:
     method_of = METHODS[record["kind"]]
     known = {key: record[key] for key in method_of.options.model_fields if key in record}
     options = checked(method_of.options, known, str(place / "model.json"))
-    with torch.random.fork_rng():
+    with seeded(record["seed"]):
         model = method_of.build(tasks, options, record["seed"])
     load_weights(place / "model.safetensors", model)
     return Predictor(model, check_tasks(tasks))

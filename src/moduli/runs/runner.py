@@ -17,6 +17,7 @@ from moduli.errors import InputError, Interrupted, SaveError
 from moduli.evaluation import Comparison, compare
 from moduli.evaluation.folder import describe_task, fingerprint, read_json, write_json
 from moduli.model import JointModel
+from moduli.rng import seeded
 from moduli.runs.config import Run, read_run_file
 from moduli.runs.methods import BALANCES
 from moduli.runs.predictor import save_predictor
@@ -116,7 +117,7 @@ def _load(run: Run, say: Say) -> list[Task]:
 
 def _built(run: Run, method: str, tasks: Sequence[Task]) -> JointModel:
     try:
-        with torch.random.fork_rng():
+        with seeded(run.seeds[0]):
             return run.methods[method].build(tasks)(run.seeds[0])
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, MemoryError) or "alloc" in str(error):
@@ -154,7 +155,7 @@ def _train(run: Run, tasks: list[Task], folder: Path, progress: Progress | None,
 
 
 def _write_report(folder: Path) -> None:
-    from moduli.report import write_report
+    from moduli.report.page import write_report
 
     write_report(folder)
 

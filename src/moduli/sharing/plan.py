@@ -164,8 +164,8 @@ class _Values:
                 shapes = sorted({self.all[i].shape for i in inputs})
                 if len(shapes) > 1:
                     raise InputError(
-                        f"the route of {key!r} merges samples of shapes {shapes[0]} and {shapes[-1]}: let its "
-                        "encoder give as many channels as the modules have (see PadChannels)"
+                        f"the route of {key!r} merges samples of shapes {shapes[0]} and {shapes[-1]}: let "
+                        "its encoder give as many channels as the modules have (see PadChannels)"
                     )
                 numbers[number] = self.add(("merge", merge_row[key, number]), inputs)
         return at(route.sink, route.level)

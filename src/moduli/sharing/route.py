@@ -124,7 +124,13 @@ def chain(order: Sequence[int], pooling: bool = False) -> Route:
 
 
 def soft_order(modules: Sequence[int], depth: int, pooling: bool = False) -> Route:
-    """At each of `depth` depths every module is applied, and a soft merge mixes the results (Eq. 7)."""
+    """At each of `depth` depths every module is applied, and a soft merge mixes the results (Eq. 7).
+
+    Args:
+        modules: their numbers in the pool.
+        depth: D, the number of mixes one after another.
+        pooling: whether a 2x2 pooling follows every depth.
+    """
     up, source = (1 if pooling else 0), 0
     nodes: list[Node] = []
     for d in range(depth):

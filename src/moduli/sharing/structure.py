@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,8 +75,9 @@ class RoutedStructure(nn.Module):
                 )
             taken = [k for k in sorted(route.modules) if self.owners[k] not in (None, task)]
             if taken:
+                owner = self.owners[taken[0]]
                 raise InputError(
-                    f"the route of {task!r} applies module {taken[0]}, which belongs to {self.owners[taken[0]]!r}"
+                    f"the route of {task!r} applies module {taken[0]}, which belongs to {owner!r}"
                 )
         self._lay_out_scales()
         self._plans: dict[tuple, Plan] = {}
@@ -122,6 +124,12 @@ class RoutedStructure(nn.Module):
         rows = weights.detach()[[self._merge_row[task, node] for node in route.merges]].tolist()
         widths = [len(inputs_of(route.nodes[node - 1])) for node in route.merges]
         return [row[:width] for row, width in zip(rows, widths, strict=True)]
+
+    def record(self) -> list[dict[str, Any]]:
+        """What is logged after every phase: the softmax weights of all merges, by task."""
+        if self.scales is None:
+            return []
+        return [{"split": "scales", "scales": {task: self.merge_weights_of(task) for task in self.routes}}]
 
     # -------------------------------------------------------------- execution
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -37,7 +38,8 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
             f"could not write {path} ({reason}): free some space; earlier files are kept"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # gone already, or there is no such folder
+            temporary.unlink()
 
 
 def save_checkpoint(path: Path, state: State) -> None:

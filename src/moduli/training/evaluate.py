@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -58,7 +59,7 @@ def evaluate(
         every_metric: False computes the task's own metric only.
 
     Returns:
-        `Scores`; NaN for a task that has no label in the split.
+        `Scores`; NaN for a task that has no label in the split, an infinite loss if outputs are no numbers.
     """
     device = device or next(model.parameters()).device
     loss: dict[str, float] = {}
@@ -70,7 +71,8 @@ def evaluate(
         if not bool(labelled.any()):
             loss[name], metrics[name] = float("nan"), dict.fromkeys(known, float("nan"))
             continue
-        loss[name] = task_losses(tasks, {name: outputs}, {name: targets}).mean[name].item()
+        value = task_losses(tasks, {name: outputs}, {name: targets}).mean[name].item()
+        loss[name] = math.inf if math.isnan(value) else value  # NaN would say: no labels
         if not bool(labelled.all()):
             outputs, targets = outputs[labelled], targets[labelled]
         metrics[name] = {m: metric.compute(outputs, targets) for m, metric in known.items()}

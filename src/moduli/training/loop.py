@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ import torch
 from moduli.balancing import Equal
 from moduli.errors import InputError, Interrupted, RunError, SaveError
 from moduli.model import JointModel
-from moduli.rng import rng_state, set_rng_state
+from moduli.rng import rng_state, seeded, set_rng_state
 from moduli.scheduling import AllTasks
 from moduli.tasks import Task, check_tasks, inputs_of
 from moduli.training.checkpoint import Checkpoints, write_atomically
@@ -25,9 +26,11 @@ from moduli.training.precision import Precision
 from moduli.training.progress import Progress, Silent
 from moduli.training.running import RunningMean
 from moduli.training.selection import Selection
-from moduli.training.settings import Train, choose_device
+from moduli.training.settings import Train, choose_device, cpu_threads, deterministic_kernels
 from moduli.training.step import Parts, train_step
 from moduli.types import Combine, Control, Phase, Schedule, Scores, State
+
+_SMALL = 10_000_000  # multiplications of a forward pass up to which one thread is faster than several
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Fit:
     """The result of training.
 
     ``model`` holds the weights of the best phase. ``val`` and ``test`` were measured with them, at the
-    end; the test split is read nowhere else. ``history`` has one record per phase, split and task.
+    end; the test split is read nowhere else. ``history`` has one record per phase, split and task,
+    and whatever the structure tells of itself.
     """
 
     model: JointModel
@@ -121,10 +125,11 @@ class Trainer:
 
         Raises:
             Interrupted: after Ctrl-C; the state was saved if there is a folder.
-            RunError: if the loss of a task is no longer a number, or nothing can be saved.
+            RunError: if a loss or a weight is no longer a number, or nothing can be saved.
         """
-        with torch.random.fork_rng(), Interrupt() as interrupt:
-            torch.manual_seed(self.seed)
+        deterministic = deterministic_kernels(self.train.deterministic)
+        threads = cpu_threads(self._threads())
+        with seeded(self.seed), deterministic, threads, Interrupt() as interrupt:
             self._resume()
             began = time.monotonic() - self.seconds
             self.model.train()
@@ -157,17 +162,18 @@ class Trainer:
         training = self._running.means()
         self._check_finite(training)
         scores = self._evaluate("val", every_metric=False)
+        self.selection.update(scores, self.step)  # keeps what was scored, before controls change it
         phase = Phase(self.model, scores, self.parts.optimizer, self.phases, self.step)
         for control in self.controls:
             control.after_phase(phase)
         self.schedule.observe(scores)
-        self.selection.update(scores, self.step)
         self._record(training, scores)
         self._running.reset()
         self._save()
 
     def _stop(self, seconds: float) -> None:
         self.seconds = seconds
+        self._check_finite(self._running.means())
         self._save()
         raise Interrupted(f"{self.title}: stopped at step {self.step}" + self._what_was_saved())
 
@@ -187,13 +193,18 @@ class Trainer:
         return evaluate(self.model, self.tasks, split, size, self.device, every_metric)
 
     def _check_finite(self, losses: Mapping[str, float]) -> None:
-        bad = [task for task, loss in losses.items() if not abs(loss) < float("inf")]
+        bad = [f"training loss of task {t!r} is {x}" for t, x in losses.items() if not math.isfinite(x)]
+        bad += [
+            f"parameter {n!r} is not finite"
+            for n, p in self.model.named_parameters()
+            if not p.isfinite().all()
+        ]
         if bad:
             saved = self.checkpoints.steps() if self.checkpoints is not None else []
             kept = f"; the checkpoint of step {saved[-1]} is kept" if saved else ""
             raise RunError(
-                f"{self.title}: the training loss of task {bad[0]!r} is {losses[bad[0]]} at "
-                f"step {self.step}: try a lower lr (now {self.train.lr}) or clip (now {self.train.clip}){kept}"
+                f"{self.title}: the {bad[0]} at step {self.step}: "
+                f"try a lower lr (now {self.train.lr}) or clip (now {self.train.clip}){kept}"
             )
 
     def _record(self, training: Mapping[str, float], scores: Scores) -> None:
@@ -211,6 +222,8 @@ class Trainer:
             }
             for task in self.tasks
         ]
+        describe: Any = getattr(self.model.structure, "record", list)
+        records += [{"step": self.step, **record} for record in describe()]
         self.history += records
         if self._log is not None:
             self._log.parent.mkdir(parents=True, exist_ok=True)
@@ -247,14 +260,20 @@ class Trainer:
         """Goes back to the moment at which `state` was taken.
 
         Raises:
-            RunError: if the state is that of another model.
+            RunError: if the state is that of another model, or of other parts.
         """
         try:
-            self.model.load_state_dict(state["model"])
-            self.parts.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError, KeyError) as error:
+            self._load_parts(state)
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0]
             raise RunError(f"{self.title}: the checkpoint is of another model ({reason})") from error
+        self.step, self.phases, self.seconds = state["step"], state["phases"], state["seconds"]
+        self._running.load_state_dict(state["running"])
+        set_rng_state(state["rng"])
+
+    def _load_parts(self, state: State) -> None:
+        self.model.load_state_dict(state["model"])
+        self.parts.optimizer.load_state_dict(state["optimizer"])
         if self.parts.lr_schedule is not None:
             self.parts.lr_schedule.load_state_dict(state["lr_schedule"])
         self.parts.precision.load_state_dict(state["precision"])
@@ -265,9 +284,6 @@ class Trainer:
         for control, saved in zip(self.controls, state["controls"], strict=True):
             control.load_state_dict(saved)
         self.selection.load_state_dict(state["selection"])
-        self.step, self.phases, self.seconds = state["step"], state["phases"], state["seconds"]
-        self._running.load_state_dict(state["running"])
-        set_rng_state(state["rng"])
 
     def _save(self) -> None:
         if self.checkpoints is not None:
@@ -284,9 +300,16 @@ class Trainer:
         if state is not None:
             self.load_state_dict(state)
 
+    def _threads(self) -> int | None:
+        if self.train.threads is not None or self.device.type != "cpu":
+            return self.train.threads
+        vectors = all(len(data.shape) == 1 for data in inputs_of(self.tasks).values())
+        multiplications = self.train.batch_size * self.model.count_parameters()
+        return 1 if vectors and multiplications < _SMALL else None
+
     def _batch_size(self, name: str) -> int:
         sizes = [t.batch_size for t in self.tasks.values() if t.data.name == name]
-        size = sizes[0] or self.train.batch_size
+        size = self.train.batch_size if sizes[0] is None else sizes[0]
         if size < 1:
             raise InputError(f"the batch size of input {name!r} is {size}: give at least 1")
         return size

@@ -50,14 +50,21 @@ class Bar:
         self._next = self._began + self._every
         if self._terminal:
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-            from rich.progress import Progress as RichProgress
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress as RichProgress,
+                TextColumn,
+                TimeRemainingColumn,
+            )
+            from rich.table import Column
 
+            rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # on a narrow screen, cut here first
             self._bar = RichProgress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(),
                 TextColumn("{task.fields[speed]}"), TimeRemainingColumn(),
-                TextColumn("{task.fields[losses]}"),
-                console=Console(stderr=True), transient=True,
+                TextColumn("{task.fields[losses]}", table_column=rest),
+                console=Console(stderr=True), transient=True, expand=True,
             )  # fmt: skip
             self._row = self._bar.add_task(title, total=steps, completed=step, speed="", losses="")
             self._bar.start()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -48,6 +50,8 @@ class Train:
         precision: fp32, or autocast to bf16 or fp16 (fp16 scales the loss).
         compile: whether to run the model through `torch.compile`.
         deterministic: whether to refuse nondeterministic kernels (matters on CUDA).
+        threads: of torch on a CPU; None takes one for small tables, where several only wait for each other,
+            and torch's own number else. A run resumes bit for bit with the same number.
         eval_batch_size: samples per batch when evaluating.
         keep: how many checkpoints to keep, beside that of the best phase.
 
@@ -70,6 +74,7 @@ class Train:
     precision: str = "fp32"
     compile: bool = False
     deterministic: bool = False
+    threads: int | None = None
     eval_batch_size: int = 4096
     keep: int = 2
 
@@ -80,6 +85,7 @@ class Train:
             self._check(name, getattr(self, name) >= 0, "give at least 0")
         self._check("lr", self.lr > 0, "give a number above 0")
         self._check("clip", self.clip is None or self.clip > 0, "give a number above 0, or leave it out")
+        self._check("threads", self.threads is None or self.threads >= 1, "give at least 1, or null")
         self._check("patience", self.patience is None or self.patience >= 1, "give at least 1, or null")
         words = {
             "optimizer": OPTIMIZERS,
@@ -130,6 +136,19 @@ class Train:
         return 1.0 - done if self.lr_schedule == "linear" else 1.0
 
 
+@contextmanager
+def deterministic_kernels(wanted: bool) -> Iterator[None]:
+    """While active, refuses kernels whose results vary from run to run, if `wanted`."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS demands it
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
 def choose_device(device: str | torch.device = "auto") -> torch.device:
     """The device called "cpu", "cuda", "cuda:1", "mps", ..., or for "auto" the best that is there.
 
@@ -147,3 +166,15 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
         reason = str(error).splitlines()[0]
         raise InputError(f"device {device!s} cannot be used ({reason}): try cpu or auto") from error
     return chosen
+
+
+@contextmanager
+def cpu_threads(number: int | None) -> Iterator[None]:
+    """While active, torch computes with so many threads on the CPU; None changes nothing."""
+    before = torch.get_num_threads()
+    try:
+        if number is not None:
+            torch.set_num_threads(number)
+        yield
+    finally:
+        torch.set_num_threads(before)

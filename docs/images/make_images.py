@@ -1,0 +1,58 @@
+"""Draws the pictures of the documentation.
+
+  python docs/images/make_images.py
+
+`routes.png` needs nothing. `demo.png` is the comparison figure of the report of `make demo`, drawn from
+`results/demo/summary.json`, which is a copy of `runs/demo/summary.json`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+import moduli
+from moduli.evaluation import read_summary
+from moduli.report.figures import comparison_figure
+from moduli.report.style import png
+from moduli.sharing import draw_route
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE.parents[1] / "results"
+
+
+def routes() -> Figure:
+    """What two tasks apply, one row for each, under the four orders of three layers; shares are made up."""
+
+    def layer(k: int) -> moduli.Dense:
+        return moduli.Dense(2)
+
+    orders = {
+        "single": moduli.single("ab", layer, 3),
+        "hard": moduli.hard("ab", layer, 3),
+        "permuted": moduli.permuted("ab", layer, 3, seed=0),
+        "soft": moduli.soft("ab", layer, 3),
+    }
+    figure, generator = Figure(figsize=(9.0, 3.4)), torch.Generator().manual_seed(3)
+    grid = figure.subplots(2, 4)
+    for column, (name, structure) in enumerate(orders.items()):
+        for row, (task, route) in enumerate(structure.routes.items()):
+            weights = torch.randn(3, 3, generator=generator).mul(1.5).softmax(1).tolist()
+            draw_route(route, grid[row, column], weights, title=f"{name}, task {task}")
+    figure.tight_layout()
+    return figure
+
+
+def main() -> None:
+    (HERE / "routes.png").write_bytes(png(routes(), dpi=110))
+    summary = RESULTS / "demo" / "summary.json"
+    if summary.exists():
+        (HERE / "demo.png").write_bytes(png(comparison_figure(read_summary(summary)), dpi=110))
+    for path in sorted(HERE.glob("*.png")):
+        print(f"{path.name}: {path.stat().st_size / 1024:.0f} KB")
+
+
+if __name__ == "__main__":
+    main()
