@@ -6,8 +6,11 @@ import pytest
 import yaml
 
 from moduli.errors import InputError
-from moduli.runs import read_run_file
-from moduli.runs.config import DataSet
+from moduli.runs import BALANCES, METHODS, read_run_file
+from moduli.runs.config import DataSet, RunFile, Splits
+from moduli.runs.sections import known_keys
+from moduli.tasks.tables import TableSpec
+from moduli.training import Train
 
 
 def changed(path: Path, **sections) -> Path:
@@ -147,3 +150,11 @@ def test_what_is_no_run_file_is_said_with_its_line(tmp_path, text, message):
 def test_a_missing_run_file_suggests_the_nearest(clinic):
     with pytest.raises(InputError, match=r"no file .*clinc.yaml, did you mean 'clinic.yaml'"):
         read_run_file(clinic.with_name("clinc.yaml"))
+
+
+def test_every_key_is_in_the_reference():
+    page = (Path(__file__).parents[2] / "docs" / "run-file.md").read_text(encoding="utf-8")
+    options = [method.options for method in METHODS.values()] + [entry.options for entry in BALANCES.values()]
+    keys = {key for section in (RunFile, Splits, TableSpec, Train, *options) for key in known_keys(section)}
+    assert {key for key in keys if f"`{key}`" not in page and f"{key}:" not in page} == set()
+    assert {kind for kind in [*METHODS, *BALANCES] if kind not in page} == set()

@@ -275,23 +275,6 @@ def test_the_seed_decides_what_is_drawn_while_training():
     )
 
 
-def test_the_seed_decides_what_is_drawn_while_training():
-    class Drawing(Dense):
-        def forward(self, x):
-            drawn.append((torch.rand(()).item(), np.random.random(), random.random()))
-            return super().forward(x)
-
-    runs = []
-    for seed in (0, 0, 1):
-        drawn: list[tuple[float, ...]] = []
-        tasks = tiny_tasks()
-        model = JointModel(tasks, hard(["a", "b", "c"], lambda k: Drawing(6), 1), *dense_ends(tasks, 6))
-        fit(model, tasks, steps=2, phase=2, seed=seed, device="cpu")
-        runs.append(drawn)
-    assert runs[0] == runs[1]
-    assert all(a != b for one, two in zip(runs[0], runs[2], strict=True) for a, b in zip(one, two, strict=True))
-
-
 def test_a_model_may_be_trained_further():
     tasks = tiny_tasks()
     model = tiny_model(tasks)

@@ -6,6 +6,7 @@ again, what is half done goes on from its last checkpoint.
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -86,7 +87,7 @@ def compare(
     schedule: Callable[[], Schedule] | None = None,
     controls: Callable[[], Sequence[Control]] | None = None,
     device: str | torch.device = "auto",
-    progress: Progress | None = None,
+    progress: Progress | Callable[[], Progress] | None = None,
     **train: Any,
 ) -> Comparison:
     """Trains every method with every seed and compares them on the test split.
@@ -116,6 +117,7 @@ def compare(
     settings, by_name, device = Train(**train), check_tasks(tasks), choose_device(device)
     numbers = _seeds(seeds)
     _check_methods(methods, baseline)
+    progress = progress() if callable(progress) else progress
     folder = Path(folder) if folder is not None else None
     if folder is not None:
         check_same(folder, by_name, settings)
@@ -197,4 +199,4 @@ def _check_methods(methods: Mapping[str, Build], baseline: str | None) -> None:
 def _describe(device: torch.device) -> str:
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
-    return f"{device} ({torch.get_num_threads()} threads)"
+    return f"cpu ({os.cpu_count()} cores)" if device.type == "cpu" else str(device)

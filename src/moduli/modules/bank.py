@@ -4,6 +4,9 @@ T small layers of T tasks cost T times the overhead of one. A bank keeps them in
 `[T, inputs, outputs]`, padded with zeros to a common size, and computes them in one product. The padding
 never receives a gradient: its inputs are zero, and its outputs are cut off. So a bank is exactly T
 separate layers.
+
+One difference remains: where a schedule leaves tasks out of a step, an optimizer with momentum still moves
+their rows a little, while it would skip parameters that got no gradient at all.
 """
 
 from __future__ import annotations

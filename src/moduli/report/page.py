@@ -237,8 +237,8 @@ def _warnings(summary: Summary, records: Records) -> list[str]:
     if same := _same_splits(summary):
         tasks = "every task" if len(same) == len(summary["tasks"]) else ", ".join(same)
         found.append(
-            "Validation and test scores are equal, so the two splits hold the same samples, and the choice "
-            f"of the best step has seen what is reported here: {tasks}."
+            "Validation and test scores are equal, so the two splits hold the same samples; where the best "
+            f"step was chosen on them, the numbers are too good: {tasks}."
         )
     if len(summary["seeds"]) == 1:
         found.append("There is one seed only: nothing is known of the spread over seeds. Run at least three.")
@@ -266,7 +266,9 @@ def _verdicts(summary: Summary) -> list[dict[str, str]]:
         if comparison["other"] != summary.get("baseline") or comparison["difference"] is None:
             continue
         interval = comparison["ci95"]
-        if interval is None:
+        if len(summary["seeds"]) == 1:
+            kind, words = "open", "with one seed cannot be told from"
+        elif interval is None:
             kind, words = "open", "cannot be told from"
         elif interval[0] > 0:
             kind, words = "better", "does better than"

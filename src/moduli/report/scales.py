@@ -193,10 +193,11 @@ def scales_over_time(summary: Summary, records: Records, method: str) -> Figure 
     hard.annotate(
         f"even mix, 1/{layers}",
         (1, 1 / layers),
-        xytext=(0, 3),
+        xytext=(0, -3),
         xycoords=("axes fraction", "data"),
         textcoords="offset points",
         ha="right",
+        va="top",
         fontsize=7.5,
         color=MUTED,
     )

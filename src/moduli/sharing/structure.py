@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from moduli.errors import InputError
 from moduli.functional import dropout
-from moduli.modules import named_state
+from moduli.modules import Conv, named_state
 from moduli.sharing.plan import Plan, PoolInfo, make_plan
 from moduli.sharing.route import Route, inputs_of
 from moduli.sharing.steps import Buffers, Context, halve
@@ -187,7 +187,7 @@ class RoutedStructure(nn.Module):
             alike=tuple(getattr(m, "alike", None) if together else None for m in modules),
             alone=tuple(self.training and mixes_samples(m) for m in modules),
             drop=tuple(self.dropout > 0 and any(True for _ in m.parameters()) for m in modules),
-            channels=tuple(getattr(m, "filters", None) for m in modules),
+            channels=tuple(m.filters if isinstance(m, Conv) else None for m in modules),
         )
 
     # -------------------------------------------------------------- who owns what

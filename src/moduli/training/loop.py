@@ -37,7 +37,7 @@ _SMALL = 10_000_000  # multiplications of a forward pass up to which one thread 
 class Fit:
     """The result of training.
 
-    ``model`` holds the weights of the best phase. ``val`` and ``test`` were measured with them, at the
+    ``model`` holds the weights of the best phase and is in evaluation mode. ``val`` and ``test`` were measured with them, at the
     end; the test split is read nowhere else. ``history`` has one record per phase, split and task,
     and whatever the structure tells of itself.
     """
@@ -182,6 +182,7 @@ class Trainer:
 
     def _finish(self, seconds: float) -> Fit:
         self.selection.restore()
+        self.model.eval()
         best_step = max(self.selection.best_step)
         val, test = self._evaluate("val"), self._evaluate("test")
         return Fit(self.model, val, test, self.step, seconds, best_step, self.history)

@@ -46,20 +46,18 @@ class Selection:
         if self.rule == "last":
             self.best_step = [step] * len(self.groups)
             return True
-        running = [g for g in range(len(self.groups)) if not self._out_of_patience(g)]
-        better = [g for g in running if validation_score(scores, self.groups[g], self.rule) > self.best[g]]
+        values = [validation_score(scores, tasks, self.rule) for tasks in self.groups]
+        better = [
+            g for g, value in enumerate(values) if value > self.best[g] and not self._out_of_patience(g)
+        ]
         if self._weights is None or (len(self.groups) == 1 and better):
             self._weights = {name: x.detach().clone() for name, x in self.model.state_dict().items()}
         elif better:
             for g in better:
                 self._keep(self.groups[g])
-        for g, tasks in enumerate(self.groups):
+        for g, value in enumerate(values):
             if g in better:
-                self.best[g], self.best_step[g], self.stale[g] = (
-                    validation_score(scores, tasks, self.rule),
-                    step,
-                    0,
-                )
+                self.best[g], self.best_step[g], self.stale[g] = value, step, 0
             else:
                 self.stale[g] += 1
         return bool(better)

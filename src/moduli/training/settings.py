@@ -42,7 +42,7 @@ class Train:
         lr_schedule: constant, cosine (to zero at `steps`), linear (to zero), or a function from the
             optimizer to a `torch.optim.lr_scheduler`; stepped once per step.
         warmup: steps over which the learning rate rises linearly from zero.
-        clip: bound on the global norm of the gradient; None for none.
+        clip: bound on the norm of the whole gradient, all tasks together; None for none.
         phase: steps between two evaluations on the validation split (a meta-iteration).
         patience: stop after so many phases without a better validation score; None never stops early.
         select: which phase's model is kept: that of the lowest validation "loss" (summed over tasks), of the
