@@ -13,15 +13,12 @@ and of one meta-iteration (``training/loop.py``)::
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 from torch.nn import Parameter
-
-if TYPE_CHECKING:
-    from moduli.model import JointModel
 
 State = dict[str, Any]
 """What ``state_dict`` returns: nested dicts and lists of tensors, numbers, strings and None."""
@@ -105,7 +102,7 @@ class Part:
 class Phase:
     """What a `Control` sees, and may change, between two phases of gradient descent."""
 
-    model: JointModel
+    model: Model
     scores: Scores
     optimizer: Any
     number: int
@@ -140,6 +137,18 @@ class Stage(Protocol):
         ...
 
 
+class Model(Protocol):
+    """What balancing and controls may ask of a joint model (`moduli.JointModel`)."""
+
+    input_of: dict[str, str]
+
+    def parameters(self) -> Iterator[Parameter]: ...
+
+    def shared_parameters(self) -> list[Parameter]: ...
+
+    def own(self, task: str, /) -> list[Part]: ...
+
+
 class Structure(Stage, Protocol):
     """Who shares which module where: `{task: [B, ...]} -> {task: [B, ...]}`.
 
@@ -153,7 +162,7 @@ class Structure(Stage, Protocol):
 class Combine(Stateful, Protocol):
     """Makes one gradient out of many losses."""
 
-    def backward(self, losses: Losses, model: JointModel) -> None:
+    def backward(self, losses: Losses, model: Model) -> None:
         """Adds to `.grad` of the parameters what this step should follow."""
         ...
 

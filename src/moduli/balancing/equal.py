@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import Parameter
 
-from moduli.types import Losses, State
-
-if TYPE_CHECKING:
-    from moduli.model import JointModel
+from moduli.types import Losses, Model, State
 
 
 class Equal:
     """Follows the gradient of the sum of all losses (Meyerson & Miikkulainen 2018, appendix A)."""
 
-    def backward(self, losses: Losses, model: JointModel) -> None:
+    def backward(self, losses: Losses, model: Model) -> None:
         torch.stack(list(losses.mean.values())).sum().backward()
 
     def parameters(self) -> Sequence[Parameter]:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import Parameter
 
 from moduli.errors import InputError
-from moduli.types import Losses, State
-
-if TYPE_CHECKING:
-    from moduli.model import JointModel
+from moduli.types import Losses, Model, State
 
 
 class Weights:
@@ -31,7 +27,7 @@ class Weights:
                 raise InputError(f"the weight of task {task!r} is {weight}: give a number of at least 0")
         self.weights = dict(weights)
 
-    def backward(self, losses: Losses, model: JointModel) -> None:
+    def backward(self, losses: Losses, model: Model) -> None:
         weighted = [self.weights.get(task, 1.0) * loss for task, loss in losses.mean.items()]
         torch.stack(weighted).sum().backward()
 

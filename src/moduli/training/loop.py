@@ -37,9 +37,9 @@ _SMALL = 10_000_000  # multiplications of a forward pass up to which one thread 
 class Fit:
     """The result of training.
 
-    ``model`` holds the weights of the best phase and is in evaluation mode. ``val`` and ``test`` were measured with them, at the
-    end; the test split is read nowhere else. ``history`` has one record per phase, split and task,
-    and whatever the structure tells of itself.
+    ``model`` holds the weights of the best phase and is in evaluation mode. ``val`` and ``test`` were
+    measured with them, at the end; the test split is read nowhere else. ``history`` has one record per
+    phase, split and task, and whatever the structure tells of itself.
     """
 
     model: JointModel
