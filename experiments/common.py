@@ -14,6 +14,7 @@ import torch
 
 import moduli
 from moduli.errors import InputError, Interrupted, RunError
+from moduli.report import write_report
 
 ROOT = Path(__file__).resolve().parent.parent
 SCALES = ("smoke", "cpu", "paper")
@@ -51,8 +52,9 @@ def compare(
     except (Interrupted, InputError, RunError) as error:
         sys.exit(f"{error}" + ("; the same command goes on" if isinstance(error, Interrupted) else ""))
     comparison.show()
+    write_report(folder)
     into.mkdir(parents=True, exist_ok=True)
-    for file in ("summary.json", "comparison.md"):
-        shutil.copy(folder / file, into / file)
+    for file in ("summary.json", "comparison.md", "plots/curves.png"):
+        shutil.copy(folder / file, into)
     print(f"results in {into}")
     return comparison.summary

@@ -145,24 +145,9 @@ def compare(
     # The first step of a process loads libraries, which must not count as time of the first method.
     with seeded(jobs[0].seed):
         Trainer(jobs[0].model(), tasks, settings, device=device).one_step()
-    outcomes, failures = [], []
-    best: dict[str, float] = {}
-    best_models: dict[str, JointModel] = {}
-    best_seeds: dict[str, int] = {}
-    for job in jobs:
-        try:
-            outcome, model = job.restored() or job.trained(trainer)
-        except SaveError:
-            raise
-        except RunError as error:
-            failures.append(Failure(job.method, job.seed, str(error)))
-            continue
-        outcomes.append(outcome)
-        score = validation_score(outcome.val, list(by_name), settings.select)
-        if job.method not in best or score > best[job.method]:
-            best[job.method], best_seeds[job.method] = score, job.seed
-            best_models[job.method] = model.to(device)
-
+    outcomes, failures, best = _run(
+        jobs, trainer, lambda outcome: validation_score(outcome.val, list(by_name), settings.select)
+    )
     summary = summarize(
         name,
         [describe_task(task) for task in tasks],
@@ -177,7 +162,30 @@ def compare(
     if folder is not None:
         runs = [(job.method, job.seed, job.folder) for job in jobs if job.folder is not None]
         write_results(folder, runs, summary)
-    return Comparison(summary, outcomes, failures, best_models, best_seeds, folder)
+    models = {method: model.to(device) for method, (_, model) in best.items()}
+    seeds_of = {method: outcome.seed for method, (outcome, _) in best.items()}
+    return Comparison(summary, outcomes, failures, models, seeds_of, folder)
+
+
+def _run(
+    jobs: Sequence[Job], trainer: Callable[[Job, JointModel], Trainer], score: Callable[[Outcome], float]
+) -> tuple[list[Outcome], list[Failure], dict[str, tuple[Outcome, JointModel]]]:
+    """Outcomes, failures, and for each method the outcome and model with the best score."""
+    outcomes: list[Outcome] = []
+    failures: list[Failure] = []
+    best: dict[str, tuple[Outcome, JointModel]] = {}
+    for job in jobs:
+        try:
+            outcome, model = job.restored() or job.trained(trainer)
+        except SaveError:
+            raise
+        except RunError as error:
+            failures.append(Failure(job.method, job.seed, str(error)))
+            continue
+        outcomes.append(outcome)
+        if job.method not in best or score(outcome) > score(best[job.method][0]):
+            best[job.method] = outcome, model
+    return outcomes, failures, best
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:

@@ -6,7 +6,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
         "figures": ["comparison_figure", "gains_figure"],
-        "page": ["Picture", "write_report"],
+        "page": ["write_report"],
+        "pictures": ["Picture"],
         "tables": ["comparison_csv", "comparison_markdown", "comparison_table", "write_tables"],
     },
 )

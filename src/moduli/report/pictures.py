@@ -1,0 +1,139 @@
+"""The figures of the report with their captions, and what they are for those who cannot see them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from moduli.evaluation.summary import Summary
+from moduli.report.curves import LOSS, METRIC, learning_curves, task_curves
+from moduli.report.figures import comparison_figure, gains_figure
+from moduli.report.records import Records
+from moduli.report.routes import routes_figure
+from moduli.report.scales import relatedness_figure, scales_over_time, soft_order_figure
+from moduli.report.style import svg
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure for the page.
+
+    ``name`` is unique on the page (letters, digits, hyphens) and names the file in `plots/`, ``alt`` says
+    in words what is to be seen. ``figure`` is a matplotlib figure, or the path of a PNG or SVG file.
+    """
+
+    name: str
+    caption: str
+    alt: str
+    figure: Figure | Path
+
+    def html(self) -> Markup:
+        """The element to embed: inline SVG for a figure, else an image as a data URL."""
+        if isinstance(self.figure, Figure):
+            drawing = svg(self.figure, self.name)
+            return Markup(drawing.replace("<svg", f'<svg role="img" aria-label="{escape(self.alt)}"', 1))
+        kind = "svg+xml" if self.figure.suffix == ".svg" else "png"
+        data = base64.b64encode(self.figure.read_bytes()).decode()
+        return Markup('<img src="data:image/{};base64,{}" alt="{}">').format(kind, data, self.alt)
+
+
+def _present(pictures: Iterable[tuple[str, str, str, Figure | None]]) -> list[Picture]:
+    return [
+        Picture(name, caption, alt, figure) for name, caption, alt, figure in pictures if figure is not None
+    ]
+
+
+def value_pictures(summary: Summary) -> list[Picture]:
+    """Test scores, and gains over the baseline."""
+    methods, baseline = ", ".join(summary["methods"]), summary.get("baseline")
+    return _present(
+        [
+            (
+                "comparison",
+                "Test metric per task. Tasks that share an axis have a metric without a unit; the others "
+                "have their own. An interval that leaves the frame is cut there.",
+                f"Dot plot of the test metric of {methods} on every task, with 95 % intervals; "
+                "the numbers are in the table above.",
+                comparison_figure(summary),
+            ),
+            (
+                "gains",
+                f"Paired differences from {baseline}. An interval that does not touch the line is clearly "
+                "on one side of it.",
+                f"Dot plot of the relative gain of every method over {baseline}, for all tasks and each.",
+                gains_figure(summary),
+            ),
+        ]
+    )
+
+
+def curve_pictures(summary: Summary, records: Records) -> list[Picture]:
+    """Learning curves, over all tasks and for each."""
+    rest = "A run that stopped early keeps its last value."
+    return _present(
+        [
+            (
+                "curves",
+                f"Means over tasks. {rest}" if len(summary["tasks"]) > 1 else rest,
+                "Validation loss and metrics by training step, mean over tasks, one line per method.",
+                learning_curves(summary, records),
+            ),
+            (
+                "curves-loss",
+                f"Validation loss of each task. {rest}",
+                "Validation loss by training step for each task, one line per method.",
+                task_curves(summary, records, LOSS),
+            ),
+            (
+                "curves-metric",
+                f"Validation metric of each task. {rest}",
+                "Validation metric by training step for each task, one line per method.",
+                task_curves(summary, records, METRIC),
+            ),
+        ]
+    )
+
+
+def sharing_pictures(summary: Summary, records: Records) -> list[Picture]:
+    """What the tasks of each method share: learned soft orders, relatedness, fixed routes."""
+    pictures = []
+    for number, method in enumerate(summary["methods"], start=1):
+        pictures += [
+            (
+                f"soft-order-{number}",
+                f"Learned soft order of {method}: the darker, the more of a layer's output is used at that "
+                "depth. The line joins the strongest layer of each depth. Layers are numbered within one "
+                "run, so another seed shows other numbers.",
+                f"Grids of depth by layer, one per task, shaded by the softmax scales that {method} learned.",
+                soft_order_figure(summary, method),
+            ),
+            (
+                f"scales-over-time-{number}",
+                f"How the tasks of {method} grow apart, and how near to a hard order they come. Distance: "
+                "half the summed absolute difference of two tasks' scales, mean over pairs of tasks; 0 is "
+                "the same mix, 1 no common layer. Largest scale: 1 is a hard order.",
+                f"Distance between tasks' scales, and largest scale, by step and depth for {method}.",
+                scales_over_time(summary, records, method),
+            ),
+            (
+                f"relatedness-{number}",
+                f"How much of their layers tasks of {method} have in common: 1 - mean distance of their "
+                "scales over depths. Similar tasks stand side by side. That two tasks use the same layers "
+                "does not show that either helps the other.",
+                f"Heat map of the overlap of layer use between tasks under {method}, ordered by clustering.",
+                relatedness_figure(summary, method),
+            ),
+            (
+                f"routes-{number}",
+                f"Fixed order of modules of {method}: the number is that of the shared module.",
+                f"For each task, the order in which {method} applies the shared modules.",
+                routes_figure(summary, method),
+            ),
+        ]
+    return _present(pictures)
