@@ -24,6 +24,8 @@ class JointModel(nn.Module):
         encoders: a stage keyed by *input* name, or a mapping from input names to the user's modules.
         decoders: a stage keyed by *task* name, or a mapping from task names to the user's modules; its
             outputs for task t are `[B, task.kind.outputs]`.
+        encode_apart: gives every *task* an encoder of its own, also where tasks share their input: then
+            `encoders` is keyed by task name. Single-task learning wants that.
 
     Raises:
         InputError: if an input has no encoder or a task no decoder.
@@ -35,11 +37,15 @@ class JointModel(nn.Module):
         structure: nn.Module,
         encoders: nn.Module | Mapping[str, nn.Module],
         decoders: nn.Module | Mapping[str, nn.Module],
+        encode_apart: bool = False,
     ):
         super().__init__()
         by_name = check_tasks(tasks)
         self.input_of = {name: task.data.name for name, task in by_name.items()}
-        self.encoders = _stage(encoders, inputs_of(by_name), "input", "encoder")
+        self.encoder_of = {name: name for name in by_name} if encode_apart else dict(self.input_of)
+        self.encoders = _stage(
+            encoders, dict.fromkeys(self.encoder_of.values()), "task" if encode_apart else "input", "encoder"
+        )
         self.structure = structure
         self.decoders = _stage(decoders, by_name, "task", "decoder")
 
@@ -52,8 +58,8 @@ class JointModel(nn.Module):
         """
         if tasks is None:
             tasks = [task for task, name in self.input_of.items() if name in inputs]
-        encoded = self.encoders(inputs)
-        hidden = self.structure({task: encoded[self.input_of[task]] for task in tasks})
+        encoded = self.encoders({self.encoder_of[task]: inputs[self.input_of[task]] for task in tasks})
+        hidden = self.structure({task: encoded[self.encoder_of[task]] for task in tasks})
         return self.decoders(hidden)
 
     # -------------------------------------------------------------- who owns what
@@ -62,7 +68,7 @@ class JointModel(nn.Module):
         """Parameters that more than one task depends on; a stacked one if that holds for a block of it."""
         stages: list[Any] = [self.encoders, self.structure, self.decoders]
         shared = [p for stage in stages for p in stage.shared_parameters()]
-        for name, tasks in self._tasks_of_input().items():
+        for name, tasks in self._tasks_of_encoder().items():
             if len(tasks) > 1:
                 shared += [
                     p.tensor for p in self._own("encoders", name) if isinstance(p.tensor, nn.Parameter)
@@ -71,8 +77,8 @@ class JointModel(nn.Module):
 
     def own(self, task: str) -> list[Part]:
         """Parameters and buffers, or blocks of stacked ones, that only this task depends on."""
-        name = self.input_of[task]
-        alone = len(self._tasks_of_input()[name]) == 1
+        name = self.encoder_of[task]
+        alone = len(self._tasks_of_encoder()[name]) == 1
         encoder = self._own("encoders", name) if alone else []
         return [*encoder, *self._own("structure", task), *self._own("decoders", task)]
 
@@ -80,7 +86,7 @@ class JointModel(nn.Module):
         """Trainable numbers, each counted once; padding of stacked parameters does not count."""
         stages: list[Any] = [self.encoders, self.structure, self.decoders]
         shared = dict.fromkeys(p for stage in stages for p in stage.shared_parameters())
-        own = [part for name in self._tasks_of_input() for part in self._own("encoders", name)]
+        own = [part for name in self._tasks_of_encoder() for part in self._own("encoders", name)]
         own += [
             part for task in self.input_of for s in ("structure", "decoders") for part in self._own(s, task)
         ]
@@ -92,15 +98,22 @@ class JointModel(nn.Module):
         parts = getattr(self, stage).own(name)
         return [Part(f"{stage}.{part.name}", part.tensor, part.index) for part in parts]
 
-    def _tasks_of_input(self) -> dict[str, list[str]]:
+    def _tasks_of_encoder(self) -> dict[str, list[str]]:
         tasks: dict[str, list[str]] = {}
-        for task, name in self.input_of.items():
+        for task, name in self.encoder_of.items():
             tasks.setdefault(name, []).append(task)
         return tasks
 
 
-def dense_ends(tasks: Sequence[Task], width: int) -> tuple[LinearBank, LinearBank]:
+def dense_ends(
+    tasks: Sequence[Task], width: int, encode_apart: bool = False
+) -> tuple[LinearBank, LinearBank]:
     """Encoders and decoders for tables: one ReLU layer from the features to `width`, one linear layer back.
+
+    Args:
+        tasks: what is to be learned.
+        width: of the layers between.
+        encode_apart: an encoder for each task instead of each input, see `JointModel`.
 
     Raises:
         InputError: if the samples of a task are not vectors.
@@ -109,7 +122,8 @@ def dense_ends(tasks: Sequence[Task], width: int) -> tuple[LinearBank, LinearBan
     for name, data in inputs_of(by_name).items():
         if len(data.shape) != 1:
             raise InputError(f"input {name!r} has samples of shape {data.shape}: dense encoders take vectors")
-    encoders = LinearBank({n: (data.shape[0], width) for n, data in inputs_of(by_name).items()}, relu=True)
+    read = {n: task.data for n, task in by_name.items()} if encode_apart else inputs_of(by_name)
+    encoders = LinearBank({name: (data.shape[0], width) for name, data in read.items()}, relu=True)
     decoders = LinearBank({n: (width, task.kind.outputs) for n, task in by_name.items()})
     return encoders, decoders
 

@@ -49,11 +49,9 @@ def write_report(run_dir: Path | str, pictures: Sequence[Picture] = ()) -> Path:
         raise InputError(f"{folder} has no summary.json, so there is nothing to report: finish its run first")
     summary = read_summary(folder / "summary.json")
     records = read_records(folder / "metrics.jsonl")
-    values, curves, sharing = (
-        value_pictures(summary),
-        curve_pictures(summary, records),
-        sharing_pictures(summary, records),
-    )
+    values = value_pictures(summary)
+    curves = curve_pictures(summary, records)
+    sharing = sharing_pictures(summary, records)
     for picture in [*values, *curves, *sharing, *pictures]:
         if isinstance(picture.figure, Figure):
             write_file(folder / "plots" / f"{picture.name}.png", png(picture.figure))

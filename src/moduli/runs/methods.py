@@ -6,7 +6,7 @@ model. Python code does not need names: it passes objects.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from torch import nn
 from moduli.balancing import Equal, Weights
 from moduli.errors import InputError, did_you_mean
 from moduli.model import JointModel, dense_ends
-from moduli.modules import Conv, Dense, PadChannels
+from moduli.modules import Conv, Dense, LinearBank, PadChannels
 from moduli.runs.sections import Section
 from moduli.sharing import RoutedStructure, hard, permuted, single, soft
 from moduli.tasks import Task, check_tasks, inputs_of
@@ -66,7 +66,7 @@ class Method:
 
 
 def _single(tasks: Sequence[Task], options: Layers, seed: int) -> JointModel:
-    return _routed(tasks, options, single)
+    return _routed(tasks, options, single, encode_apart=True)
 
 
 def _hard(tasks: Sequence[Task], options: Layers, seed: int) -> JointModel:
@@ -78,7 +78,8 @@ def _permuted(tasks: Sequence[Task], options: Layers, seed: int) -> JointModel:
 
 
 def _soft(tasks: Sequence[Task], options: SoftLayers, seed: int) -> JointModel:
-    return _routed(tasks, options, partial(soft, depth=options.depth, identity=options.identity))
+    order = partial(soft, depth=options.depth, identity=options.identity)
+    return _routed(tasks, options, order, pad=options.identity)
 
 
 METHODS = {
@@ -89,43 +90,47 @@ METHODS = {
 }
 
 
-def _routed(tasks: Sequence[Task], options: Layers, order: Callable[..., RoutedStructure]) -> JointModel:
+def _routed(
+    tasks: Sequence[Task],
+    options: Layers,
+    order: Callable[..., RoutedStructure],
+    encode_apart: bool = False,
+    pad: bool = False,
+) -> JointModel:
     """Dense layers where the samples are vectors, convolutions with pooling where they are images."""
     names, axes = [task.name for task in tasks], {len(task.data.shape) for task in tasks}
     if axes == {1}:
         structure = order(names, lambda _: Dense(options.width), options.layers, options.dropout)
-        return JointModel(tasks, structure, *dense_ends(tasks, options.width))
+        ends = dense_ends(tasks, options.width, encode_apart)
+        return JointModel(tasks, structure, *ends, encode_apart)
     if axes == {3}:
         structure = order(names, lambda _: Conv(options.width), options.layers, options.dropout, pooling=True)
-        return JointModel(tasks, structure, *_image_ends(tasks, options.width, options.applied))
+        encoder = PadChannels(options.width) if pad else nn.Identity()  # `Conv` fills up channels itself
+        encoders = dict.fromkeys([*names, *inputs_of(check_tasks(tasks))], encoder)
+        return JointModel(tasks, structure, encoders, _image_decoders(tasks, options), encode_apart)
     shapes = ", ".join(f"{task.name} {task.data.shape}" for task in tasks)
     raise InputError(f"these tasks cannot share layers: all must be tables, or all images ({shapes})")
 
 
-def _image_ends(
-    tasks: Sequence[Task], width: int, poolings: int
-) -> tuple[Mapping[str, nn.Module], Mapping[str, nn.Module]]:
-    """Encoders that pad images `[C, H, W]` to `width` channels, and one linear decoder for each task."""
-    by_name = check_tasks(tasks)
+def _image_decoders(tasks: Sequence[Task], options: Layers) -> LinearBank:
+    """One linear decoder for each task, from what is left of its images `[C, H, W]` after the poolings."""
+    by_name, poolings = check_tasks(tasks), options.applied
     for name, data in inputs_of(by_name).items():
         channels, *size = data.shape
-        if channels > width:
+        if channels > options.width:
             raise InputError(f"images of {name!r} have {channels} channels: give a width of at least that")
         if min(size) >> poolings == 0:
             raise InputError(
                 f"images of {name!r} are {size[0]}×{size[1]}: too small for {poolings} poolings, use "
                 f"at most {min(size).bit_length() - 1} layers"
             )
-    encoders = {name: PadChannels(width) for name in inputs_of(by_name)}
-    return encoders, {name: _flat_decoder(task, width, poolings) for name, task in by_name.items()}
-
-
-def _flat_decoder(task: Task, width: int, poolings: int) -> nn.Module:
-    _, height, breadth = task.data.shape
-    linear = nn.Linear(width * (height >> poolings) * (breadth >> poolings), task.kind.outputs)
-    nn.init.xavier_uniform_(linear.weight)
-    nn.init.zeros_(linear.bias)
-    return nn.Sequential(nn.Flatten(), linear)
+    left = {name: [n >> poolings for n in task.data.shape[1:]] for name, task in by_name.items()}
+    return LinearBank(
+        {
+            name: (options.width * left[name][0] * left[name][1], task.kind.outputs)
+            for name, task in by_name.items()
+        }
+    )
 
 
 # ------------------------------------------------------------------ balancing
