@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from moduli.evaluation import statistics as st
-from moduli.report.tables import comparison_markdown, interval_text, number_text, p_text
+from moduli.evaluation.tables import comparison_markdown, interval_text, number_text, p_text
 
 ROOT = Path(__file__).resolve().parent.parent
 PART = re.compile(r"<!-- (?P<kind>\w+): (?P<file>\S+) -->\n.*?<!-- end -->", re.DOTALL)

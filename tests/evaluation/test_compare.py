@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from moduli import Dense, JointModel, dense_ends, hard, single, soft
+from moduli import Dense, JointModel, dense_ends, files, hard, single, soft
 from moduli.errors import InputError, SaveError
 from moduli.evaluation import compare
 from moduli.evaluation.folder import fingerprint
 from moduli.tasks.arrays import from_arrays
-from moduli.training import checkpoint, fit
+from moduli.training import fit
 
 TRAIN = {"steps": 12, "phase": 4, "batch_size": 8}
 
@@ -137,7 +137,7 @@ def test_a_full_disk_stops_at_once(methods, tasks, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     compare(methods, tasks, 1, folder=tmp_path, **TRAIN)
-    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(SaveError, match="No space left"):
         compare(methods, tasks, 2, folder=tmp_path, **TRAIN)
 

@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 import torch
 
+from moduli import files
 from moduli.errors import InputError, Interrupted, SaveError
 from moduli.runs import is_finished, resume, run_file
 from moduli.runs.runner import describe
 from moduli.tasks.arrays import from_arrays
-from moduli.training import checkpoint
 
 VARYING = {"seconds", "seconds_values"}
 
@@ -163,7 +163,7 @@ def test_changed_data_are_refused(clinic, tmp_path):
 
 
 def test_a_full_disk_ends_the_run_and_keeps_the_last_checkpoint(clinic, finished, tmp_path, monkeypatch):
-    full, write = tmp_path / "full", checkpoint.os.fsync
+    full, write = tmp_path / "full", files.os.fsync
     count = iter(range(100))
 
     def fsync(number):
@@ -171,7 +171,7 @@ def test_a_full_disk_ends_the_run_and_keeps_the_last_checkpoint(clinic, finished
             raise OSError(28, "No space left on device")
         write(number)
 
-    monkeypatch.setattr(checkpoint.os, "fsync", fsync)
+    monkeypatch.setattr(files.os, "fsync", fsync)
     with pytest.raises(
         SaveError, match=r"could not write .*No space left.*then go on with: moduli resume"
     ) as caught:

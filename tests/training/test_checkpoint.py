@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from moduli import RunError
+from moduli.files import write_atomically
 from moduli.rng import rng_state, set_rng_state
 from moduli.training import checkpoint as room
-from moduli.training.checkpoint import Checkpoints, load_checkpoint, save_checkpoint, write_atomically
+from moduli.training.checkpoint import Checkpoints, load_checkpoint, save_checkpoint
 
 
 def files(folder: Path) -> list[str]:

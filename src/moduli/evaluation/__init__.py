@@ -3,6 +3,7 @@
 from moduli.evaluation.compare import Comparison, Failure, compare
 from moduli.evaluation.job import Build
 from moduli.evaluation.summary import Outcome, Summary, read_summary, summarize, write_summary
+from moduli.evaluation.tables import comparison_csv, comparison_markdown, comparison_table, write_tables
 
 __all__ = [
     "Build",
@@ -11,7 +12,11 @@ __all__ = [
     "Outcome",
     "Summary",
     "compare",
+    "comparison_csv",
+    "comparison_markdown",
+    "comparison_table",
     "read_summary",
     "summarize",
     "write_summary",
+    "write_tables",
 ]

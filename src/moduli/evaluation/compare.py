@@ -20,6 +20,7 @@ from moduli.errors import InputError, RunError, SaveError, did_you_mean
 from moduli.evaluation.folder import check_file_name, check_same, describe_task, write_results
 from moduli.evaluation.job import Build, Job
 from moduli.evaluation.summary import Outcome, Summary, summarize
+from moduli.evaluation.tables import comparison_markdown, comparison_table
 from moduli.model import JointModel
 from moduli.rng import seeded
 from moduli.tasks import Task, check_tasks
@@ -58,14 +59,10 @@ class Comparison:
 
     def table(self) -> Table:
         """The table for a terminal, to be printed with rich."""
-        from moduli.report.tables import comparison_table
-
         return comparison_table(self.summary)
 
     def markdown(self) -> str:
         """The table in Markdown."""
-        from moduli.report.tables import comparison_markdown
-
         return comparison_markdown(self.summary)
 
     def show(self) -> None:

@@ -10,11 +10,12 @@ from typing import Any, BinaryIO
 
 import torch
 
-from moduli.errors import InputError, RunError
-from moduli.evaluation.summary import Summary, finite, write_summary
+from moduli.errors import InputError
+from moduli.evaluation.summary import Summary, write_summary
+from moduli.evaluation.tables import write_tables
+from moduli.files import finite, read_json, write_atomically, write_json
 from moduli.tasks import Data, Task, TensorSource, inputs_of
 from moduli.training import Train
-from moduli.training.checkpoint import write_atomically
 
 
 def check_file_name(what: str, name: str) -> None:
@@ -89,8 +90,6 @@ def fingerprint(data: Data) -> str:
 
 def write_results(folder: Path, runs: Iterable[tuple[str, int, Path]], summary: Summary) -> None:
     """Writes the log of all runs (method, seed, folder), the tables, and last `summary.json`."""
-    from moduli.report.tables import write_tables
-
     write_atomically(folder / "metrics.jsonl", lambda file: _merge_logs(file, runs))
     write_tables(folder, summary)
     write_summary(folder / "summary.json", summary)
@@ -103,23 +102,3 @@ def _merge_logs(file: BinaryIO, runs: Iterable[tuple[str, int, Path]]) -> None:
         for line in lines:
             record = {"method": method, "seed": seed, **json.loads(line)}
             file.write(json.dumps(finite(record), ensure_ascii=False).encode() + b"\n")
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Writes JSON, whole or not at all; numbers that are not finite become null."""
-    text = json.dumps(finite(content), indent=1, ensure_ascii=False) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
-
-
-def read_json(path: Path) -> Any:
-    """Reads JSON.
-
-    Raises:
-        RunError: if the file cannot be read.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise RunError(f"{path} is damaged ({error}): restore it, or begin anew") from None

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moduli.evaluation.folder import read_json, write_json
 from moduli.evaluation.summary import Outcome
+from moduli.files import read_json, write_json
 from moduli.model import JointModel
 from moduli.rng import seeded
 from moduli.sharing import RoutedStructure

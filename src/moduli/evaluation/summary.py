@@ -18,7 +18,7 @@ import numpy as np
 
 from moduli.errors import InputError, did_you_mean
 from moduli.evaluation import statistics as st
-from moduli.training.checkpoint import write_atomically
+from moduli.files import finite, write_file
 from moduli.types import Scores
 
 SCHEMA = 1
@@ -285,32 +285,6 @@ def _scores(data: Mapping[str, Any]) -> Scores:
 
 
 # ------------------------------------------------------------------ files
-
-
-def finite(value: Any) -> Any:
-    """The same nest with NumPy numbers and arrays as Python's, and None where a number is not finite."""
-    if isinstance(value, Mapping):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return finite(value.tolist())
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    if isinstance(value, np.generic):
-        return finite(value.item())
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
-
-
-def write_file(path: Path | str, content: str | bytes) -> Path:
-    """Writes a whole file or nothing.
-
-    Raises:
-        SaveError: if the file cannot be written.
-    """
-    data = content.encode() if isinstance(content, str) else content
-    write_atomically(Path(path), lambda file: file.write(data))
-    return Path(path)
 
 
 def write_summary(path: Path | str, summary: Summary) -> Path:

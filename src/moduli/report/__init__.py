@@ -8,6 +8,5 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "figures": ["comparison_figure", "gains_figure"],
         "page": ["write_report"],
         "pictures": ["Picture"],
-        "tables": ["comparison_csv", "comparison_markdown", "comparison_table", "write_tables"],
     },
 )

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from moduli.evaluation.summary import Summary
+from moduli.evaluation.tables import ARROWS
 from moduli.report.figures import share_an_axis
 from moduli.report.records import Records
 from moduli.report.style import INK, MUTED, TICKS, WIDTH, MethodKey, Sheet, shorten, step_axis, styled
-from moduli.report.tables import ARROWS
 
 LOSS = "loss"
 METRIC = "metric"

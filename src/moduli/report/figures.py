@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from moduli.evaluation.summary import Summary
+from moduli.evaluation.tables import ARROWS
 from moduli.report.style import GRID, INK, TICKS, WIDTH, MethodKey, Sheet, shorten, styled
-from moduli.report.tables import ARROWS
 
 Estimate = tuple[float | None, Sequence[float] | None]
 """A number and its interval, as far as they are known."""

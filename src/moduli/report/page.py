@@ -12,11 +12,8 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from moduli.errors import InputError
-from moduli.evaluation.summary import Summary, read_summary, write_file
-from moduli.report.pictures import Picture, curve_pictures, sharing_pictures, value_pictures
-from moduli.report.records import Records, read_records
-from moduli.report.style import png
-from moduli.report.tables import (
+from moduli.evaluation.summary import Summary, read_summary
+from moduli.evaluation.tables import (
     decimals,
     interval_text,
     legend,
@@ -25,6 +22,10 @@ from moduli.report.tables import (
     task_rows,
     total_rows,
 )
+from moduli.files import write_file
+from moduli.report.pictures import Picture, curve_pictures, sharing_pictures, value_pictures
+from moduli.report.records import Records, read_records
+from moduli.report.style import png
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 MOST_FAILURES = 5

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from moduli._version import __version__
 from moduli.errors import InputError, did_you_mean
-from moduli.evaluation.folder import read_json, write_json
 from moduli.evaluation.summary import read_summary
+from moduli.files import read_json, write_atomically, write_json
 from moduli.model import JointModel
 from moduli.rng import seeded
 from moduli.runs.config import Choice
@@ -29,7 +29,6 @@ from moduli.tasks.sources import Stream
 from moduli.tasks.tables.read import read_table
 from moduli.tasks.tables.schema import TableSchema
 from moduli.tasks.tables.targets import ClassTarget, NumberTarget
-from moduli.training.checkpoint import write_atomically
 from moduli.training.weights import load_weights, save_weights
 from moduli.types import Batch
 

@@ -15,7 +15,8 @@ import torch
 from moduli._version import __version__
 from moduli.errors import InputError, Interrupted, SaveError
 from moduli.evaluation import Comparison, compare
-from moduli.evaluation.folder import describe_task, fingerprint, read_json, write_json
+from moduli.evaluation.folder import describe_task, fingerprint
+from moduli.files import read_json, write_atomically, write_json
 from moduli.model import JointModel
 from moduli.rng import seeded
 from moduli.runs.config import Run, read_run_file
@@ -23,7 +24,6 @@ from moduli.runs.methods import BALANCES
 from moduli.runs.predictor import save_predictor
 from moduli.tasks import Task
 from moduli.training import Progress
-from moduli.training.checkpoint import write_atomically
 
 HEADER = "# Everything explicit. `moduli resume` on this folder reads it; it is a run file like any other.\n"
 

@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import torch
 
-from moduli.errors import RunError, SaveError
+from moduli.errors import RunError
+from moduli.files import write_atomically
 from moduli.types import State
 
 FORMAT, VERSION = "moduli-checkpoint", 1
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Calls `write` on a temporary file beside `path`, then moves it there: whole, or not at all.
-
-    Raises:
-        SaveError: if the file cannot be written (full disk, no permission). What stood at `path` stays.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:
-        # torch reports a full disk as a RuntimeError of its writer.
-        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
-        raise SaveError(
-            f"could not write {path} ({reason}): free some space; earlier files are kept"
-        ) from error
-    finally:
-        with suppress(OSError):  # gone already, or there is no such folder
-            temporary.unlink()
 
 
 def save_checkpoint(path: Path, state: State) -> None:

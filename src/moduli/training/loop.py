@@ -15,11 +15,12 @@ import torch
 
 from moduli.balancing import Equal
 from moduli.errors import InputError, Interrupted, RunError, SaveError
+from moduli.files import write_atomically
 from moduli.model import JointModel
 from moduli.rng import rng_state, seeded, set_rng_state
 from moduli.scheduling import AllTasks
 from moduli.tasks import Task, check_tasks, inputs_of
-from moduli.training.checkpoint import Checkpoints, write_atomically
+from moduli.training.checkpoint import Checkpoints
 from moduli.training.evaluate import evaluate
 from moduli.training.interrupt import Interrupt
 from moduli.training.precision import Precision

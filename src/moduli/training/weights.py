@@ -8,7 +8,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from moduli.errors import RunError
-from moduli.training.checkpoint import write_atomically
+from moduli.files import write_atomically
 
 
 def save_weights(path: Path, model: nn.Module) -> None:

@@ -6,7 +6,7 @@ import io
 import pytest
 from rich.console import Console
 
-from moduli.report.tables import (
+from moduli.evaluation.tables import (
     clearly_best,
     comparison_csv,
     comparison_markdown,

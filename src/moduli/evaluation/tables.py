@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moduli.evaluation.summary import Summary, write_file
+from moduli.evaluation.summary import Summary
+from moduli.files import write_file
 
 if TYPE_CHECKING:
     from rich.table import Table
