@@ -21,6 +21,7 @@ from moduli import (
     TensorSource,
     dense_ends,
     hard,
+    single,
 )
 
 methods = pytest.mark.parametrize("method", METHODS)
@@ -117,6 +118,20 @@ def test_every_number_has_one_owner(method, names):
     for name, count in owners_of(model, tasks).items():
         assert count.max() == 1, name
         assert not dict(model.named_parameters())[name].detach()[count == 0].any()
+
+
+def test_encoders_apart_make_single_task_models_separate_also_on_a_shared_input():
+    tasks = sharing_tasks()
+    names = [task.name for task in tasks]
+    ends = dense_ends(tasks, 6, encode_apart=True)
+    model = JointModel(tasks, single(names, lambda k: Dense(6), 2), *ends, encode_apart=True)
+    assert model.shared_parameters() == []
+    inputs = inputs_for(model, tasks, dtype=torch.float32)
+    outputs = model(inputs)
+    assert list(outputs) == names
+    outputs["x"].sum().backward()
+    moved = [name for name in names if any(p.grad is not None and p.grad.any() for p in model.own(name))]
+    assert moved == ["x"]
 
 
 def test_the_encoder_of_a_shared_input_is_shared():

@@ -63,6 +63,17 @@ def test_the_phase_with_the_best_mean_metric_is_kept():
     assert kept(model) == 1
 
 
+def test_units_of_an_error_do_not_matter():
+    model = tiny_model(tiny_tasks(("a", "b")), "hard")
+    for unit in (1e-3, 1.0, 1e6):
+        selection = Selection(model, "metric", None)
+        for phase, (rmse, accuracy) in enumerate([(4.0, 0.5), (2.0, 0.6), (1.9, 0.1)], start=1):
+            scores = scores_of({"a": 0.0, "b": 0.0}, {"a": unit * rmse, "b": accuracy})
+            scores.higher_is_better["a"] = False
+            selection.update(scores, phase)
+        assert selection.best_step == [2]
+
+
 def test_the_last_phase_is_kept_if_asked_for():
     selection, model, phases = select([(1, 1), (2, 2), (3, 3)], "last", patience=1)
     assert (kept(model), phases, selection.best_step) == (3, 3, [30])

@@ -129,7 +129,7 @@ class Trainer:
             RunError: if a loss or a weight is no longer a number, or nothing can be saved.
         """
         deterministic = deterministic_kernels(self.train.deterministic)
-        threads = cpu_threads(self._threads())
+        threads = cpu_threads(self.threads)
         with seeded(self.seed), deterministic, threads, Interrupt() as interrupt:
             self._resume()
             began = time.monotonic() - self.seconds
@@ -302,7 +302,9 @@ class Trainer:
         if state is not None:
             self.load_state_dict(state)
 
-    def _threads(self) -> int | None:
+    @property
+    def threads(self) -> int | None:
+        """Threads that torch is to compute with on a CPU; None for its own number."""
         if self.train.threads is not None or self.device.type != "cpu":
             return self.train.threads
         vectors = all(len(data.shape) == 1 for data in inputs_of(self.tasks).values())

@@ -11,6 +11,8 @@ from torch import Tensor
 from moduli.model import JointModel
 from moduli.types import Scores, State
 
+_TINY = 1e-12  # an error of zero has no logarithm
+
 
 class Selection:
     """Keeps the best weights so far, and counts phases without a better score.
@@ -21,7 +23,7 @@ class Selection:
 
     Args:
         model: whose weights are kept.
-        rule: "loss" sums validation losses, "metric" averages the tasks' metrics (signed: more is better),
+        rule: "loss" sums validation losses, "metric" averages the tasks' metrics (see `validation_score`),
             "last" keeps the weights of the last phase and never stops early.
         patience: phases without a better score before stopping; None for no end.
     """
@@ -93,9 +95,16 @@ class Selection:
 def validation_score(scores: Scores, tasks: Sequence[str], rule: str) -> float:
     """How good validation scores are, more is better: minus the sum of the losses, or the mean metric.
 
+    Of metrics of which less is better, such as an error in the user's units, minus the logarithm counts:
+    a change of units then adds a constant, which decides nothing.
+
     A task without labels in this split does not count.
     """
     if rule == "loss":
         return -sum(scores.loss[task] for task in tasks if not math.isnan(scores.loss[task]))
-    known = [scores.fitness(task) for task in tasks if not math.isnan(scores.value(task))]
-    return sum(known) / max(1, len(known))
+    known = [task for task in tasks if not math.isnan(scores.value(task))]
+    values = [
+        scores.value(task) if scores.higher_is_better[task] else -math.log(max(scores.value(task), _TINY))
+        for task in known
+    ]
+    return sum(values) / max(1, len(known))
