@@ -46,7 +46,9 @@ def seconds(work: Work, repeats: int, device: str) -> float:
     return (time.perf_counter() - began) / repeats
 
 
-def turns(alternatives: dict[str, Work], budget: float, device: str, rounds: int = 9) -> dict[str, list[float]]:
+def turns(
+    alternatives: dict[str, Work], budget: float, device: str, rounds: int = 9
+) -> dict[str, list[float]]:
     """Seconds per call of every alternative in every round, interleaved, in about `budget` seconds."""
     for work in alternatives.values():
         for _ in range(5):
@@ -80,7 +82,11 @@ def report(name: str, options: argparse.Namespace, ratios: dict[str, dict], **mo
         "benchmark": name,
         "device": torch.cuda.get_device_name() if options.device.startswith("cuda") else platform.machine(),
         "threads": torch.get_num_threads(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "moduli": moduli.__version__},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "moduli": moduli.__version__,
+        },
         "ratios": ratios,
         **more,
     }

@@ -184,7 +184,7 @@ def ours(case: Case, device: str) -> Work:
     if case.pooling:
         structure = hard(names, lambda k: Conv(53), 4, pooling=True)
         encoders: nn.Module = Each({name: nn.Identity() for name in names})  # `Conv` fills up channels
-        decoders: nn.Module = LinearBank({name: (53, 20) for name in names})
+        decoders: nn.Module = LinearBank(dict.fromkeys(names, (53, 20)))
     else:
         width = 256 if case.shared_input else 32
         structure = hard(names, lambda k: Dense(width), 4)

@@ -79,13 +79,13 @@ def test_global_random_numbers_stay_as_they_were(methods, tasks):
 
 
 def test_the_best_model_is_that_of_the_best_validation_loss(methods, tasks):
-    comparison = compare(methods, tasks, 3, **TRAIN)
+    comparison = compare(methods, tasks, 3, **TRAIN, select="loss")
     for method, model in comparison.best_models.items():
         runs = [o for o in comparison.outcomes if o.method == method]
         best = min(runs, key=lambda o: sum(o.val.loss.values()))
         assert comparison.best_seeds[method] == best.seed
         weights = model.state_dict()
-        alone = compare({method: methods[method]}, tasks, [best.seed], **TRAIN).best_models[method]
+        alone = compare({method: methods[method]}, tasks, [best.seed], **TRAIN, select="loss").best_models[method]
         assert all(torch.equal(weights[name], x) for name, x in alone.state_dict().items())
 
 

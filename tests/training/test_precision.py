@@ -12,7 +12,7 @@ from synthetic import sharing_tasks, tiny_model, tiny_tasks
 
 from moduli import Train, Trainer, fit
 
-SETTINGS = {"steps": 12, "phase": 6, "lr": 0.01, "batch_size": 16, "device": "cpu"}
+SETTINGS = {"steps": 12, "phase": 6, "lr": 0.01, "batch_size": 16, "device": "cpu", "select": "last"}
 
 
 def trained(precision: str, method: str = "soft", **options):

@@ -175,7 +175,7 @@ def run_scripted(monkeypatch, losses, tmp_path, **settings):
         return scores_of({"a": 0.0, "b": 0.0})
 
     monkeypatch.setattr(room, "evaluate", scripted)
-    settings = {"steps": 100, "phase": 2} | settings
+    settings = {"steps": 100, "phase": 2, "select": "loss"} | settings
     trainer = Trainer(tiny_model(tasks), tasks, Train(**settings), device="cpu", folder=tmp_path)
     return trainer.run(), weights
 

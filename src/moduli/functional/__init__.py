@@ -1,8 +1,15 @@
 """Mathematics: tensors in, tensors out. No state, no files, no global random numbers."""
 
 from moduli.functional.dropout import dropout
-from moduli.functional.joined import concatenate
+from moduli.functional.joined import concatenate, stack_padded
 from moduli.functional.merge import soft_merge, soft_merge_common
 from moduli.functional.stacked import stacked_linear
 
-__all__ = ["concatenate", "dropout", "soft_merge", "soft_merge_common", "stacked_linear"]
+__all__ = [
+    "concatenate",
+    "dropout",
+    "soft_merge",
+    "soft_merge_common",
+    "stack_padded",
+    "stacked_linear",
+]

@@ -40,7 +40,10 @@ class Kind(Protocol):
 
     @property
     def group(self) -> Hashable:
-        """Tasks with equal groups have losses that can be computed in one call, stacked."""
+        """Tasks with equal groups have losses that can be computed in one call, stacked.
+
+        The outputs of a task that has fewer are filled up with minus infinity.
+        """
         ...
 
     @property
@@ -129,7 +132,7 @@ class Multiclass:
 
     @property
     def group(self) -> Hashable:
-        return (self.name, self.classes)
+        return (self.name, max(self.classes - 1, 15).bit_length())  # so that filling up costs little
 
     @property
     def primary(self) -> str:
@@ -140,7 +143,7 @@ class Multiclass:
             return F.cross_entropy(outputs, targets, ignore_index=-1, reduction="none")
         targets = targets.expand(outputs.shape[:-1])
         flat = F.cross_entropy(
-            outputs.reshape(-1, self.classes), targets.reshape(-1), ignore_index=-1, reduction="none"
+            outputs.reshape(-1, outputs.shape[-1]), targets.reshape(-1), ignore_index=-1, reduction="none"
         )
         return flat.view(targets.shape)
 

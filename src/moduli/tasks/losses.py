@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Hashable, Mapping
 
 import torch
 from torch import Tensor
 
+from moduli.functional import stack_padded
 from moduli.tasks.task import Task
 from moduli.types import Losses
 
@@ -21,7 +23,7 @@ def task_losses(
 ) -> Losses:
     """Per-sample losses of every task, and their means over the labelled samples.
 
-    Tasks whose kinds belong to one group (`Kind.group`) and whose tensors have one shape are stacked and
+    Tasks whose kinds belong to one group (`Kind.group`) and whose batches have one shape are stacked and
     computed together.
 
     Args:
@@ -33,7 +35,8 @@ def task_losses(
     groups: dict[Hashable, list[str]] = {}
     for name, output in outputs.items():
         full = name in complete
-        groups.setdefault((tasks[name].kind.group, output.shape, targets[name].shape, full), []).append(name)
+        key = (tasks[name].kind.group, output.shape[:-1], targets[name].shape, full)
+        groups.setdefault(key, []).append(name)
 
     samples: dict[str, Tensor] = {}
     mean: dict[str, Tensor] = {}
@@ -47,7 +50,7 @@ def task_losses(
                 if mean[name].dim():  # several decoders
                     mean[name] = mean[name].mean()
             continue
-        stacked = torch.stack([outputs[name] for name in names])  # [G, ..., B, outputs]
+        stacked = stack_padded([outputs[name] for name in names], -math.inf)  # [G, ..., B, outputs]
         target = torch.stack([targets[name] for name in names])  # [G, B, ...]
         decoders = stacked.dim() - 3
         target = target.view(len(names), *[1] * decoders, *target.shape[1:])

@@ -114,8 +114,8 @@ class TensorSource:
 
     def take(self, index: Tensor) -> Batch:
         """The samples at `index [B]`."""
-        targets = {task: target[index] for task, target in self.targets.items()}
-        return Batch(self.inputs[index], targets, self.complete)
+        targets = {task: target.index_select(0, index) for task, target in self.targets.items()}
+        return Batch(self.inputs.index_select(0, index), targets, self.complete)
 
     def stream(self, batch_size: int, seed: int, device: torch.device) -> Stream:
         return _TensorStream(self.to(device), ShuffledIndices(len(self), batch_size, seed), device)

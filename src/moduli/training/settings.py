@@ -23,7 +23,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adagrad": torch.optim.Adagrad,
 }
 PRECISIONS = ("fp32", "bf16", "fp16")
-SELECTIONS = ("loss", "metric", "last")
+SELECTIONS = ("metric", "loss", "last")
 LR_SCHEDULES = ("constant", "cosine", "linear")
 
 
@@ -45,8 +45,9 @@ class Train:
         clip: bound on the norm of the whole gradient, all tasks together; None for none.
         phase: steps between two evaluations on the validation split (a meta-iteration).
         patience: stop after so many phases without a better validation score; None never stops early.
-        select: which phase's model is kept: that of the lowest validation "loss" (summed over tasks), of the
-            best mean "metric", or the "last", which also never stops early.
+        select: which phase's model is kept: that of the best mean validation "metric", of the lowest
+            "loss" (summed over tasks, as the soft-ordering paper reports it), or the "last", which also
+            never stops early. A loss has no bound, so one task that overfits can decide the sum for all.
         precision: fp32, or autocast to bf16 or fp16 (fp16 scales the loss).
         compile: whether to run the model through `torch.compile`.
         deterministic: whether to refuse nondeterministic kernels (matters on CUDA).
@@ -70,7 +71,7 @@ class Train:
     clip: float | None = None
     phase: int = 250
     patience: int | None = 10
-    select: Literal["loss", "metric", "last"] = "loss"
+    select: Literal["metric", "loss", "last"] = "metric"
     precision: str = "fp32"
     compile: bool = False
     deterministic: bool = False
