@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import statistics
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,8 +26,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from harness import Work, arguments, ratio, report, turns
+from harness import Work, arguments, ratio, report, seconds, turns
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from moduli import (
     Binary,
@@ -236,11 +238,30 @@ def peak_memory(step: Work, device: str) -> int:
     return max(itertools.accumulate(size for _, size in changes))
 
 
+# ------------------------------------------------------------------ the limit
+
+
+def flops(step: Work) -> int:
+    """Floating-point operations of the matrix products and convolutions of a step, forward and backward."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops()
+
+
+def peak_speed(device: str) -> float:
+    """Floating-point operations per second of a large matrix product: what the machine can do."""
+    x = torch.rand(1024, 1024, device=device)
+    for _ in range(3):
+        x @ x
+    return 2 * 1024**3 / min(seconds(lambda: x @ x, 3, device) for _ in range(9))
+
+
 def main() -> None:
     options = arguments(__doc__ or "")
-    device, budget = options.device, 5.0 if options.quick else 30.0
+    device, budget = options.device, 4.0 if options.quick else 30.0
     ratios: dict[str, dict] = {}
-    memory: dict[str, float] = {}
+    memory: dict[str, dict] = {}
+    limit: dict[str, dict] = {}
     for name, make in CASES.items():
         ways = {"moduli": ours(make(device), device), "plain": plain(make(device), device)}
         ways["plain_fused"] = plain(make(device), device, fused=True)
@@ -249,15 +270,23 @@ def main() -> None:
         times = turns(ways, budget, device)
         for other in list(ways)[1:]:
             ratios[f"{name}/moduli-over-{other}"] = ratio(times["moduli"], times[other])
-        memory[name] = round(peak_memory(ways["moduli"], device) / peak_memory(ways["plain"], device), 3)
-        print(f"{name + '/memory moduli-over-plain':48s} {memory[name]:.3f}")
+        work, possible = flops(ways["moduli"]), peak_speed(device)
+        share = work / possible / statistics.median(times["moduli"])
+        limit[name] = {"megaflop": round(work / 1e6, 1), "share_of_matmul_speed": round(share, 3)}
+        print(f"{name + '/limit':48s} {limit[name]}")
+        peaks = {way: peak_memory(ways[way], device) / 2**20 for way in ("moduli", "plain")}
+        memory[name] = {
+            "ratio": round(peaks["moduli"] / peaks["plain"], 3),
+            "megabytes": {way: round(peak, 2) for way, peak in peaks.items()},
+        }
+        print(f"{name + '/memory moduli-over-plain':48s} {memory[name]['ratio']:.3f}   {peaks}")
 
     counts = (5, 10, 20, 50)
     many = {str(n): ours(tables(n, device), device) for n in counts}
     growth = turns(many, budget / 2, device)
     for n in counts[1:]:
         ratios[f"tables{n}/moduli-over-tables5"] = ratio(growth[str(n)], growth["5"])
-    report("step_time", options, ratios, memory=memory)
+    report("step_time", options, ratios, memory=memory, limit=limit)
 
 
 if __name__ == "__main__":

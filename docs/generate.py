@@ -127,11 +127,25 @@ def speed(result: dict[str, Any]) -> str:
             continue
         rows.append([name, other.replace("_", " "), *_ratio(ratio), f"{1 / ratio['median']:.2f}×"])
     head = ["case", "against", "time, ratio", "range", "turns", "steps per second"]
-    memory = [[case, f"{ratio:.2f}"] for case, ratio in result.get("memory", {}).items()]
+    memory = [
+        [case, *(f"{peak:.2f} MB" for peak in figures["megabytes"].values()), f"{figures['ratio']:.2f}"]
+        for case, figures in result.get("memory", {}).items()
+    ]
     parts = [_machine(result), _table(head, rows)]
     if memory:
-        parts += ["Peak memory of a step against the plain loop:", _table(["case", "memory, ratio"], memory)]
+        head = ["case", "moduli", "plain", "ratio"]
+        parts += ["Memory that a step needs at its peak, beyond parameters and data:", _table(head, memory)]
     return "\n\n".join(parts)
+
+
+def limit(result: dict[str, Any]) -> str:
+    """How much arithmetic a step has, and at which share of a matrix product's speed it is done."""
+    rows = [
+        [case, f"{figures['megaflop']:,.1f}", f"{100 * figures['share_of_matmul_speed']:.0f} %"]
+        for case, figures in result.get("limit", {}).items()
+    ]
+    head = ["case", "million operations per step", "share of matrix-product speed"]
+    return _table(head, rows) if rows else "The limit was not measured."
 
 
 def growth(result: dict[str, Any]) -> str:
@@ -166,6 +180,7 @@ PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "comparison": comparison,
     "speed": speed,
     "growth": growth,
+    "limit": limit,
 }
 
 
