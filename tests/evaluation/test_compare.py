@@ -85,7 +85,9 @@ def test_the_best_model_is_that_of_the_best_validation_loss(methods, tasks):
         best = min(runs, key=lambda o: sum(o.val.loss.values()))
         assert comparison.best_seeds[method] == best.seed
         weights = model.state_dict()
-        alone = compare({method: methods[method]}, tasks, [best.seed], **TRAIN, select="loss").best_models[method]
+        alone = compare({method: methods[method]}, tasks, [best.seed], **TRAIN, select="loss").best_models[
+            method
+        ]
         assert all(torch.equal(weights[name], x) for name, x in alone.state_dict().items())
 
 

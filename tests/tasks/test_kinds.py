@@ -26,7 +26,14 @@ def _case(kind):
     return outputs, targets
 
 
-KINDS = [Binary(), Multiclass(4), Multiclass(9), Multilabel(3), Regression(), Regression(dims=2, mean=5.0, scale=2.0)]
+KINDS = [
+    Binary(),
+    Multiclass(4),
+    Multiclass(9),
+    Multilabel(3),
+    Regression(),
+    Regression(dims=2, mean=5.0, scale=2.0),
+]
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
 
 

@@ -69,13 +69,13 @@ def _rows_of_one(tensors: Sequence[Tensor], width: int) -> Tensor | None:
     base = first._base
     if base is None or not base.is_contiguous() or base.dim() != first.dim() + 1:
         return None
-    offset = start = first.storage_offset()
+    offset = start = int(first.storage_offset())
     for x in tensors:
         inside = x._base is base and x.storage_offset() == offset and x.stride() == base.stride()[1:]
         if not inside or x.shape[:-1] != base.shape[1:-1]:
             return None
         offset += base.stride(0)
-    row, between = divmod(start - base.storage_offset(), base.stride(0))
+    row, between = divmod(start - int(base.storage_offset()), base.stride(0))
     if between:
         return None
     rows = base if len(tensors) == len(base) else base[row : row + len(tensors)]
