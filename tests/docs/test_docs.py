@@ -243,7 +243,8 @@ SPEED = {
         "small/moduli-over-plain": {"median": 0.5, "min": 0.4, "max": 0.625, "runs": 9},
         "tables50/moduli-over-tables5": {"median": 4.0, "min": 3.0, "max": 5.0, "runs": 9},
     },
-    "memory": {"small": 1.1},
+    "memory": {"small": {"ratio": 1.1, "megabytes": {"moduli": 2.2, "plain": 2.0}}},
+    "limit": {"small": {"megaflop": 1234.5, "share_of_matmul_speed": 0.125}},
 }
 
 
@@ -252,6 +253,8 @@ def test_a_part_is_written_from_its_file(generate, tmp_path):
     page = "before\n<!-- speed: speed.json -->\nold\n<!-- end -->\n<!-- growth: none.json -->\n<!-- end -->\n"
     written = generate.generated(page, tmp_path)
     assert "| small | plain | 0.50 | 0.40 to 0.62 | 9 | 2.00× |" in written
+    assert "| small | 2.20 MB | 2.00 MB | 1.10 |" in written
+    assert "| small | 1,234.5 | 12 % |" in generate.limit(SPEED)
     assert "old" not in written
     assert written.startswith("before\n")
     assert "There is no `results/none.json` yet." in written
