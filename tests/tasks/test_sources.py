@@ -212,3 +212,11 @@ def test_no_rows():
 def test_targets_of_another_length():
     with pytest.raises(InputError, match="task 'a': 3 targets for 4 inputs"):
         TensorSource(torch.zeros(4, 2), {"a": torch.zeros(3)})
+
+
+def test_data_are_moved_to_a_device_once():
+    source = TensorSource(torch.rand(4, 2), {"a": torch.rand(4)})
+    assert source.to(CPU) is source
+    elsewhere = torch.device("meta")
+    assert source.to(elsewhere) is source.to(elsewhere)
+    assert source.to(elsewhere).inputs.device == elsewhere

@@ -1,5 +1,6 @@
 """Mathematics: tensors in, tensors out. No state, no files, no global random numbers."""
 
+from moduli.functional.constant import constant
 from moduli.functional.dropout import dropout
 from moduli.functional.joined import concatenate, stack_padded
 from moduli.functional.merge import soft_merge, soft_merge_common
@@ -7,6 +8,7 @@ from moduli.functional.stacked import stacked_linear
 
 __all__ = [
     "concatenate",
+    "constant",
     "dropout",
     "soft_merge",
     "soft_merge_common",

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from moduli.functional.constant import constant
+
 
 def concatenate(tensors: Sequence[Tensor]) -> Tensor:
     """`torch.cat` along the first axis, without a copy where the tensors are all the pieces of one.
@@ -85,4 +87,4 @@ def _rows_of_one(tensors: Sequence[Tensor], width: int) -> Tensor | None:
 @lru_cache(maxsize=256)
 def _beyond(widths: tuple[int, ...], device: torch.device) -> Tensor:
     """`[L, max w]`, true where a tensor has no entry."""
-    return torch.arange(max(widths), device=device) >= torch.tensor(widths, device=device).unsqueeze(1)
+    return torch.arange(max(widths), device=device) >= constant(widths, device).unsqueeze(1)

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from moduli.functional import concatenate, soft_merge, soft_merge_common
+from moduli.functional import concatenate, constant, soft_merge, soft_merge_common
 
 
 class Run(NamedTuple):
@@ -119,7 +118,7 @@ class MergeStep:
         if len(set(self.sizes)) == 1:
             s_NM = s_GM.repeat_interleave(self.sizes[0], dim=0)
         else:
-            repeats = torch.tensor(self.sizes, device=s_GM.device)
+            repeats = constant(self.sizes, s_GM.device)
             s_NM = s_GM.repeat_interleave(repeats, dim=0, output_size=sum(self.sizes))
         return soft_merge(s_NM, [buffers.take(runs) for runs in self.inputs])
 

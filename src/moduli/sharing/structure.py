@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from moduli.errors import InputError
-from moduli.functional import dropout
+from moduli.functional import constant, dropout
 from moduli.modules import Conv, named_state
 from moduli.sharing.plan import Plan, PoolInfo, make_plan
 from moduli.sharing.route import Route, inputs_of
@@ -156,7 +156,8 @@ class RoutedStructure(nn.Module):
         weights = self.merge_weights()
         if weights is None or not plan.merge_rows:
             return ()
-        return weights[list(plan.merge_rows)].split(plan.merge_counts)
+        rows = constant(plan.merge_rows, weights.device)
+        return weights.index_select(0, rows).split(plan.merge_counts)
 
     def _plan(self, source_of: dict[str, int], sources: list[Tensor]) -> Plan:
         device = sources[0].device

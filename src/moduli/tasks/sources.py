@@ -7,6 +7,7 @@ mixed in one run.
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -101,16 +102,22 @@ class TensorSource:
                     f"task {task!r}: {len(target)} targets for {len(inputs)} inputs; give one per row"
                 )
         self.inputs, self.targets = inputs, dict(targets)
+        self._copies: dict[torch.device, TensorSource] = {}
         self.complete = frozenset(task for task, target in targets.items() if _complete(target))
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def to(self, device: torch.device) -> TensorSource:
-        """The same data on `device`; itself if it is there already."""
+        """The same data on `device`: itself if it is there already, else a copy that is made once."""
         if self.inputs.device == device:
             return self
-        return TensorSource(self.inputs.to(device), {t: y.to(device) for t, y in self.targets.items()})
+        if device not in self._copies:
+            moved = copy.copy(self)  # what is known of the data holds there too
+            moved.inputs = self.inputs.to(device)
+            moved.targets = {task: target.to(device) for task, target in self.targets.items()}
+            self._copies[device] = moved
+        return self._copies[device]
 
     def take(self, index: Tensor) -> Batch:
         """The samples at `index [B]`."""
