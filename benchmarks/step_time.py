@@ -5,8 +5,9 @@ decode, add the loss; then one backward pass and one step of `torch.optim.Adam`.
 with Adam's fused kernel, and `concatenated` the same with the tasks' samples concatenated for the shared
 layers.
 
-Cases (hard sharing throughout, as any of the compared loops can do it):
+Cases (hard sharing but for one, as any of the compared loops can do it):
   tables10              10 small tables, encoder and 4 layers of 32 units, batches of 32
+  soft10                the same in soft order: at each of 4 depths every task mixes all 4 layers, dropout 0.5
   images20x1, x16       20 image tasks of 28x28, four 3x3 convolutions of 53 filters, 1 or 16 samples a task
   labels40              40 labels on one input of 64 features, 4 layers of 256 units, batches of 128
   tables5 ... tables50  the growth of a step with the number of tasks
@@ -43,6 +44,7 @@ from moduli import (
     Task,
     TensorSource,
     hard,
+    soft,
 )
 from moduli.model import dense_ends
 from moduli.training import Train, Trainer
@@ -64,13 +66,14 @@ class Case:
     encoders: list[nn.Module]  # one for each distinct input
     decoders: list[nn.Module]
     pooling: bool
+    soft: bool = False  # soft order with dropout instead of hard sharing
 
     @property
     def shared_input(self) -> bool:
         return len(self.inputs) > 1 and self.inputs[0] is self.inputs[1]
 
 
-def tables(n: int, device: str) -> Case:
+def tables(n: int, device: str, soft: bool = False) -> Case:
     generator = torch.Generator().manual_seed(0)
     features = [UCI_FEATURES[t % 10] for t in range(n)]
     classes = [UCI_CLASSES[t % 10] for t in range(n)]
@@ -83,6 +86,7 @@ def tables(n: int, device: str) -> Case:
         [nn.Sequential(nn.Linear(f, 32), nn.ReLU()) for f in features],
         [nn.Linear(32, c) for c in classes],
         pooling=False,
+        soft=soft,
     )
 
 
@@ -121,13 +125,21 @@ def labels(n: int, device: str) -> Case:
 def plain(case: Case, device: str, fused: bool = False) -> Work:
     """The loop one writes by hand."""
     parts = nn.ModuleList([*case.layers, *case.encoders, *case.decoders]).to(device)
-    optimizer = torch.optim.Adam(parts.parameters(), fused=fused or None)
+    depth = len(case.layers)
+    scales = [nn.Parameter(torch.zeros(depth, depth, device=device)) for _ in case.decoders if case.soft]
+    optimizer = torch.optim.Adam([*parts.parameters(), *scales], fused=fused or None)
     loss_of = F.cross_entropy if case.outputs[0] > 1 else _binary_loss
 
     def core(h: Tensor) -> Tensor:
         for layer in case.layers:
             h = layer(h)
             h = F.max_pool2d(h, 2) if case.pooling else h
+        return h
+
+    def soft_core(h: Tensor, scale: Tensor) -> Tensor:
+        for shares in scale.softmax(-1):
+            results = [F.dropout(layer(h), 0.5) for layer in case.layers]
+            h = sum((s * y for s, y in zip(shares, results, strict=True)), torch.zeros_like(h))
         return h
 
     def step() -> None:
@@ -138,11 +150,12 @@ def plain(case: Case, device: str, fused: bool = False) -> Work:
             for y, decoder in zip(case.targets, case.decoders, strict=True):
                 total = total + loss_of(decoder(h), y[index])
         else:
-            for x, y, encoder, decoder in zip(
-                case.inputs, case.targets, case.encoders, case.decoders, strict=True
-            ):
+            ends = zip(case.inputs, case.targets, case.encoders, case.decoders, strict=True)
+            for t, (x, y, encoder, decoder) in enumerate(ends):
                 index = torch.randint(len(x), (case.batch,), device=device)
-                total = total + loss_of(decoder(core(encoder(x[index]))), y[index])
+                h = encoder(x[index])
+                h = soft_core(h, scales[t]) if case.soft else core(h)
+                total = total + loss_of(decoder(h), y[index])
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
@@ -189,7 +202,8 @@ def ours(case: Case, device: str) -> Work:
         decoders: nn.Module = LinearBank(dict.fromkeys(names, (53, 20)))
     else:
         width = 256 if case.shared_input else 32
-        structure = hard(names, lambda k: Dense(width), 4)
+        layer = lambda k: Dense(width)  # noqa: E731
+        structure = soft(names, layer, 4, dropout=0.5) if case.soft else hard(names, layer, 4)
         encoders, decoders = dense_ends(tasks, width)
     model = JointModel(tasks, structure, encoders, decoders)
     trainer = Trainer(model, tasks, Train(batch_size=case.batch), device=device)
@@ -214,6 +228,7 @@ def _tasks(case: Case) -> list[Task]:
 
 CASES: dict[str, Callable[[str], Case]] = {
     "tables10": lambda device: tables(10, device),
+    "soft10": lambda device: tables(10, device, soft=True),
     "images20x1": lambda device: images(20, 1, device),
     "images20x16": lambda device: images(20, 16, device),
     "labels40": lambda device: labels(40, device),
@@ -258,14 +273,14 @@ def peak_speed(device: str) -> float:
 
 def main() -> None:
     options = arguments(__doc__ or "")
-    device, budget = options.device, 4.0 if options.quick else 30.0
+    device, budget = options.device, 3.0 if options.quick else 30.0
     ratios: dict[str, dict] = {}
     memory: dict[str, dict] = {}
     limit: dict[str, dict] = {}
     for name, make in CASES.items():
         ways = {"moduli": ours(make(device), device), "plain": plain(make(device), device)}
         ways["plain_fused"] = plain(make(device), device, fused=True)
-        if name != "labels40":
+        if name not in ("soft10", "labels40"):
             ways["concatenated"] = concatenated(make(device), device)
         times = turns(ways, budget, device)
         for other in list(ways)[1:]:
