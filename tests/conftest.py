@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+if "MODULI_DATA" in os.environ:  # some tests work in another folder
+    os.environ["MODULI_DATA"] = os.path.abspath(os.environ["MODULI_DATA"])
 
 
 @pytest.fixture(autouse=True)
