@@ -66,3 +66,11 @@ def test_weights_of_unknown_tasks_are_refused():
     balance = BALANCES["weights"]
     with pytest.raises(InputError, match=r"balance\.weights\.hart: no such task, did you mean 'heart'"):
         balance.build(["heart"], balance.options(weights={"hart": 2.0}))
+
+
+def test_only_single_keeps_the_tasks_of_one_input_apart():
+    X = torch.rand(30, 5)
+    tasks = from_arrays("panel", X, {"a": torch.arange(30) % 3, "b": torch.rand(30)})
+    for kind, method in METHODS.items():
+        model = method.build(tasks, method.options(layers=2, width=6), 0)
+        assert bool(model.shared_parameters()) == (kind != "single")
