@@ -5,8 +5,8 @@ A part stands between two comments, the first of which says what it shows and fr
     <!-- comparison: soft_uci/cpu/paper/summary.json -->
     <!-- end -->
 
-Kinds of parts: `comparison` (a summary.json), `speed` (a benchmark's ratios), `growth` (its times by number
-of tasks). A file that does not exist yet gives a line that says so.
+Kinds of parts: `comparison` (a summary.json), `sweep` (that of an experiment over settings), `speed` (a
+benchmark's ratios), `growth` (its times by number of tasks). A file that does not exist yet gives a line that says so.
 
   python docs/generate.py           writes all parts
   python docs/generate.py --check   writes nothing; exit code 1 if a part is not what its file says
@@ -64,7 +64,8 @@ def comparison(summary: dict[str, Any]) -> str:
 
 def _conditions(summary: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in summary["versions"].items())
-    count = len(summary["seeds"])
+    seeds = summary["seeds"]
+    count = seeds if isinstance(seeds, int) else len(seeds)
     failures = len(summary.get("failures", []))
     failed = f" {failures} of the runs failed." if failures else ""
     return f"{count} seed{'s' * (count != 1)}, {summary['device']}, {versions}.{failed}"
@@ -112,6 +113,32 @@ def _interval(center: float, half: float, digits: int) -> str:
     known = st.as_array([center, half]).tolist()
     center_, half_ = (None if number != number else number for number in known)
     return interval_text(center_, half_, digits)
+
+
+# ------------------------------------------------------------------ results by setting
+
+
+def sweep(summary: dict[str, Any]) -> str:
+    """Conditions, and for each panel a table: methods by setting, with the paper's numbers below them."""
+    arrow = {"lower": "↓", "higher": "↑"}[summary["direction"]]
+    parts = [_conditions(summary)]
+    for panel in summary["panels"]:
+        head = [f"{summary['value']} {arrow}, by {panel['axis']}", *(str(point) for point in panel["points"])]
+        rows = [
+            [method, *(_spread(values) for values in by_point)]
+            for method, by_point in panel["series"].items()
+        ]
+        rows += [
+            [f"{method}, in the paper", *("–" if x is None else f"{x:g}" for x in numbers)]
+            for method, numbers in panel["paper"].items()
+        ]
+        parts.append(f"{panel['title']}:\n\n{_table(head, rows)}")
+    return "\n\n".join(parts)
+
+
+def _spread(values: Sequence[float | None]) -> str:
+    """Mean and half-width of the 95 % interval over seeds."""
+    return _interval(*st.mean_interval(st.as_array(values)), 2) if len(values) else "–"
 
 
 # ------------------------------------------------------------------ speed
@@ -178,6 +205,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "comparison": comparison,
+    "sweep": sweep,
     "speed": speed,
     "growth": growth,
     "limit": limit,

@@ -6,7 +6,6 @@ again, what is half done goes on from its last checkpoint.
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,6 +25,7 @@ from moduli.rng import seeded
 from moduli.tasks import Task, check_tasks
 from moduli.training import Progress, Train, Trainer, choose_device
 from moduli.training.selection import validation_score
+from moduli.training.settings import describe_device
 from moduli.types import Combine, Control, Schedule
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def compare(
         methods=list(methods),
         seeds=numbers,
         versions={"moduli": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        device=_describe(device),
+        device=describe_device(device),
     )
     summary["failures"] = [asdict(failure) for failure in failures]
     if folder is not None:
@@ -199,9 +199,3 @@ def _check_methods(methods: Mapping[str, Build], baseline: str | None) -> None:
         check_file_name("method", method)
     if baseline is not None and baseline not in methods:
         raise InputError(f"unknown baseline {baseline!r}, {did_you_mean(baseline, methods)}")
-
-
-def _describe(device: torch.device) -> str:
-    if device.type == "cuda":
-        return f"cuda ({torch.cuda.get_device_name(device)})"
-    return f"cpu ({os.cpu_count()} cores)" if device.type == "cpu" else str(device)

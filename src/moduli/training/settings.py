@@ -169,6 +169,14 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
     return chosen
 
 
+def describe_device(device: str | torch.device = "auto") -> str:
+    """What a device is, in a few words, for summaries."""
+    chosen = choose_device(device)
+    if chosen.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(chosen)})"
+    return f"cpu ({os.cpu_count()} cores)" if chosen.type == "cpu" else str(chosen)
+
+
 @contextmanager
 def cpu_threads(number: int | None) -> Iterator[None]:
     """While active, torch computes with so many threads on the CPU; None changes nothing."""
