@@ -6,7 +6,8 @@ A part stands between two comments, the first of which says what it shows and fr
     <!-- end -->
 
 Kinds of parts: `comparison` (a summary.json), `sweep` (that of an experiment over settings), `speed` (a
-benchmark's ratios), `growth` (its times by number of tasks). A file that does not exist yet gives a line that says so.
+benchmark's ratios), `growth` (its times by number of tasks). A file that does not exist yet gives a line that
+says so.
 
   python docs/generate.py           writes all parts
   python docs/generate.py --check   writes nothing; exit code 1 if a part is not what its file says

@@ -40,17 +40,24 @@ def arguments(name: str, description: str) -> argparse.Namespace:
     return options
 
 
-def compare(
-    methods: Mapping[str, Any], tasks: Sequence[moduli.Task], folder: Path, into: Path, **settings: Any
-) -> dict[str, Any]:
-    """`moduli.compare` with progress; the summary and its table are copied to the results.
+def trained(
+    methods: Mapping[str, Any], tasks: Sequence[moduli.Task], folder: Path, **settings: Any
+) -> moduli.Comparison:
+    """`moduli.compare` with progress.
 
     Ends the program with one line if the user stops it, or if data are missing.
     """
     try:
-        comparison = moduli.compare(methods, tasks, folder=folder, progress=moduli.Bar(), **settings)
+        return moduli.compare(methods, tasks, folder=folder, progress=moduli.Bar(), **settings)
     except (Interrupted, InputError, RunError) as error:
         sys.exit(f"{error}" + ("; the same command goes on" if isinstance(error, Interrupted) else ""))
+
+
+def compare(
+    methods: Mapping[str, Any], tasks: Sequence[moduli.Task], folder: Path, into: Path, **settings: Any
+) -> dict[str, Any]:
+    """`trained`, shown; the summary, its table and its curves are copied to the results."""
+    comparison = trained(methods, tasks, folder, **settings)
     comparison.show()
     write_report(folder)
     into.mkdir(parents=True, exist_ok=True)

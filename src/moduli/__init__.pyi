@@ -18,11 +18,20 @@ from .model import (
     dense_ends as dense_ends,
 )
 from .modules import (
+    LSTM as LSTM,
     Conv as Conv,
     Dense as Dense,
     Each as Each,
+    HuggingFaceEncoder as HuggingFaceEncoder,
     LinearBank as LinearBank,
     PadChannels as PadChannels,
+)
+from .pseudotasks import (
+    PTA as PTA,
+    DecoderBank as DecoderBank,
+    DecoderControl as DecoderControl,
+    TaskDecoders as TaskDecoders,
+    augment as augment,
 )
 from .runs import (
     Predictor as Predictor,

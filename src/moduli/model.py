@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from moduli.errors import InputError
 from moduli.modules import Each, LinearBank
 from moduli.tasks import Task, check_tasks, inputs_of
-from moduli.types import Part
+from moduli.types import Control, Cost, Decoders, Part
 
 
 class JointModel(nn.Module):
@@ -52,22 +53,70 @@ class JointModel(nn.Module):
     def forward(self, inputs: Mapping[str, Any], tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Outputs of `tasks` (by default all whose input is given): `{task: [B, outputs]}`.
 
+        Where tasks have D decoders each, all take part in training: `{task: [D, B, outputs]}`.
+
         Args:
             inputs: a batch for each input name, as its encoder takes it.
             tasks: names of tasks.
         """
+        return self.decoders(self.hidden(inputs, tasks))
+
+    def hidden(self, inputs: Mapping[str, Any], tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """What the decoders of `tasks` read: `{task: [B, ...]}`."""
         if tasks is None:
             tasks = [task for task, name in self.input_of.items() if name in inputs]
         encoded = self.encoders({self.encoder_of[task]: inputs[self.input_of[task]] for task in tasks})
-        hidden = self.structure({task: encoded[self.encoder_of[task]] for task in tasks})
-        return self.decoders(hidden)
+        return self.structure({task: encoded[self.encoder_of[task]] for task in tasks})
+
+    # -------------------------------------------------------------- several decoders for each task
+
+    def every(self, inputs: Mapping[str, Any], tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Outputs of all decoders, `{task: [D, B, outputs]}`; D is 1 where a task has one decoder."""
+        hidden, decoders = self.hidden(inputs, tasks), self.decoders
+        if isinstance(decoders, Decoders):
+            return decoders.every(hidden)
+        return {task: y.unsqueeze(0) for task, y in decoders(hidden).items()}
+
+    def choose(self, costs: Mapping[str, Sequence[Cost]]) -> None:
+        """Lets each task be predicted by its best decoder from now on (Eq. 5 of Meyerson & Miikkulainen)."""
+        if isinstance(self.decoders, Decoders):
+            self.decoders.choose(costs)
+
+    def decide(self, every: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """From the outputs of all decoders to those of the model, `{task: [B, outputs]}`."""
+        if isinstance(self.decoders, Decoders):
+            return self.decoders.decide(every)
+        return {task: outputs[0] for task, outputs in every.items()}
+
+    # -------------------------------------------------------------- what the stages bring along
+
+    @property
+    def stages(self) -> list[Any]:
+        """Encoders, structure and decoders."""
+        return [self.encoders, self.structure, self.decoders]
+
+    def controls(self) -> list[Control]:
+        """What the stages want to be done between phases."""
+        return [c for stage in self.stages if hasattr(stage, "controls") for c in stage.controls()]
+
+    def record(self) -> list[dict[str, Any]]:
+        """What the stages want to be logged after a phase."""
+        return [record for stage in self.stages if hasattr(stage, "record") for record in stage.record()]
+
+    def exported(self) -> JointModel:
+        """A copy without what only training needs, such as the decoders that were not chosen."""
+        model = copy.deepcopy(self)
+        for name in ("encoders", "structure", "decoders"):
+            stage: Any = getattr(model, name)
+            if hasattr(stage, "exported"):
+                setattr(model, name, stage.exported())
+        return model
 
     # -------------------------------------------------------------- who owns what
 
     def shared_parameters(self) -> list[nn.Parameter]:
         """Parameters that more than one task depends on; a stacked one if that holds for a block of it."""
-        stages: list[Any] = [self.encoders, self.structure, self.decoders]
-        shared = [p for stage in stages for p in stage.shared_parameters()]
+        shared = [p for stage in self.stages for p in stage.shared_parameters()]
         for name, tasks in self._tasks_of_encoder().items():
             if len(tasks) > 1:
                 shared += [
@@ -84,8 +133,7 @@ class JointModel(nn.Module):
 
     def count_parameters(self) -> int:
         """Trainable numbers, each counted once; padding of stacked parameters does not count."""
-        stages: list[Any] = [self.encoders, self.structure, self.decoders]
-        shared = dict.fromkeys(p for stage in stages for p in stage.shared_parameters())
+        shared = dict.fromkeys(p for stage in self.stages for p in stage.shared_parameters())
         own = [part for name in self._tasks_of_encoder() for part in self._own("encoders", name)]
         own += [
             part for task in self.input_of for s in ("structure", "decoders") for part in self._own(s, task)
@@ -120,8 +168,9 @@ def dense_ends(
     """
     by_name = check_tasks(tasks)
     for name, data in inputs_of(by_name).items():
-        if len(data.shape) != 1:
-            raise InputError(f"input {name!r} has samples of shape {data.shape}: dense encoders take vectors")
+        if len(data.shape) != 1 or data.tokens is not None:
+            what = "that are token numbers" if len(data.shape) == 1 else f"of shape {data.shape}"
+            raise InputError(f"input {name!r} has samples {what}: dense encoders take vectors")
     read = {n: task.data for n, task in by_name.items()} if encode_apart else inputs_of(by_name)
     encoders = LinearBank({name: (data.shape[0], width) for name, data in read.items()}, relu=True)
     decoders = LinearBank({n: (width, task.kind.outputs) for n, task in by_name.items()})

@@ -56,15 +56,24 @@ class Losses:
     targets: Mapping[str, Tensor]
 
 
+Cost = tuple[float, float]
+"""How badly a decoder does: its error, then its loss, which decides between equal errors."""
+
+
 @dataclass(frozen=True)
 class Scores:
-    """An evaluation on one split: ``loss[t]``, and ``metrics[t][name]`` in the user's units."""
+    """An evaluation on one split: ``loss[t]``, and ``metrics[t][name]`` in the user's units.
+
+    ``costs[t]`` is there for tasks with several decoders: for each its error, which is the primary metric
+    signed so that less is better, and its loss. NaN counts as infinite.
+    """
 
     split: str
     loss: Mapping[str, float]
     metrics: Mapping[str, Mapping[str, float]]
     primary: Mapping[str, str]
     higher_is_better: Mapping[str, bool]
+    costs: Mapping[str, Sequence[Cost]] = field(default_factory=dict)
 
     def value(self, task: str) -> float:
         """The primary metric of a task."""
@@ -126,6 +135,9 @@ class Stage(Protocol):
 
     Encoders, sharing structures and decoders are all stages. Every entry of every parameter is either
     shared or belongs to exactly one task.
+
+    A stage may offer more: `controls()`, what is to act on it between phases; `record()`, a list of dicts
+    that are logged after every phase; and `exported()`, itself without what only training needs.
     """
 
     def __call__(self, hidden: Mapping[str, Any], /) -> dict[str, Tensor]: ...
@@ -134,6 +146,26 @@ class Stage(Protocol):
 
     def own(self, task: str, /) -> list[Part]:
         """Parameters and buffers that only this task depends on."""
+        ...
+
+
+@runtime_checkable
+class Decoders(Protocol):
+    """Decoders of which a task may have several (see `moduli.DecoderBank`).
+
+    While training, such a stage puts out `[D, B, outputs]` for each task, and else `[B, outputs]`.
+    """
+
+    def every(self, hidden: Mapping[str, Tensor], /) -> dict[str, Tensor]:
+        """The outputs of all D decoders, without dropout before them: `{task: [D, B, outputs]}`."""
+        ...
+
+    def choose(self, costs: Mapping[str, Sequence[Cost]], /) -> None:
+        """Notes which decoder of each task is the best; in the state, so that it is kept and restored."""
+        ...
+
+    def decide(self, every: Mapping[str, Tensor], /) -> dict[str, Tensor]:
+        """From what `every` gives to what a prediction is made of: `{task: [B, outputs]}`."""
         ...
 
 
@@ -153,8 +185,7 @@ class Structure(Stage, Protocol):
     """Who shares which module where: `{task: [B, ...]} -> {task: [B, ...]}`.
 
     Any subset of the tasks may be passed. Two tasks that are given the same tensor object share their
-    input, and a structure is free to compute on it once. A structure may offer `record()`, a list of
-    dicts that are logged after every phase.
+    input, and a structure is free to compute on it once.
     """
 
 

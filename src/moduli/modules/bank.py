@@ -40,7 +40,7 @@ class LinearBank(nn.Module):
         super().__init__()
         self.sizes = dict(sizes)
         self.relu = relu
-        self.stacks = _stacks(self.sizes)
+        self.stacks = stacks_of(self.sizes)
         self._place = {
             name: (s, row) for s, names in enumerate(self.stacks) for row, name in enumerate(names)
         }
@@ -64,10 +64,10 @@ class LinearBank(nn.Module):
             if len(present) < len(names):
                 weight, bias = weight[present], bias[present]
             here = [names[row] for row in present]
-            padded = _padded(
+            alike = padded(
                 here, [inputs[n] for n in here], [self.sizes[n][0] for n in here], weight.shape[1]
             )
-            results = stacked_linear(padded, weight, bias, self.relu)
+            results = stacked_linear(alike, weight, bias, self.relu)
             for name, y in zip(here, results, strict=True):
                 outputs[name] = y if y.shape[-1] == self.sizes[name][1] else y[..., : self.sizes[name][1]]
         if len(outputs) < len(inputs):
@@ -87,7 +87,7 @@ class LinearBank(nn.Module):
         ]
 
 
-def _padded(
+def padded(
     names: Sequence[str], tensors: Sequence[Tensor], sizes: Sequence[int], width: int
 ) -> Sequence[Tensor]:
     """Flattened to vectors of `sizes` numbers and filled up with zeros to `width`."""
@@ -107,7 +107,7 @@ def _padded(
     return rows
 
 
-def _stacks(sizes: Mapping[str, tuple[int, int]]) -> list[list[str]]:
+def stacks_of(sizes: Mapping[str, tuple[int, int]]) -> list[list[str]]:
     """Which maps share a stacked tensor: neighbours in size, so that little of it is padding."""
     stacks: list[list[str]] = []
     for name in sorted(sizes, key=lambda n: sizes[n], reverse=True):

@@ -14,6 +14,8 @@ from pydantic import Field
 from moduli.errors import InputError, did_you_mean
 from moduli.evaluation import Build
 from moduli.evaluation.folder import check_file_name
+from moduli.model import JointModel
+from moduli.pseudotasks import PTA, augment
 from moduli.runs.methods import BALANCES, METHODS, Layers
 from moduli.runs.sections import Section, check_keys, check_mapping, checked, known_keys
 from moduli.runs.yaml_file import override, read_yaml
@@ -31,12 +33,35 @@ class Splits(Section):
     seed: int = Field(default=0, ge=0)
 
 
+class PseudoTasks(Section):
+    """Several decoders for each task, and their control: see `moduli.augment` and `moduli.PTA`."""
+
+    decoders: int = Field(default=10, ge=1, le=1024)
+    control: str = "HGD"
+    dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
+    ensemble: bool = False
+    eps_p: float = Field(default=0.01, gt=0.0)
+    eps_h: float = Field(default=0.1, gt=0.0)
+    rates: tuple[float, float] = (0.2, 0.8)
+    eps_is_variance: bool = False
+    literal: bool = False
+    trajectories: int = Field(default=1, ge=0)
+
+    def to(self, model: JointModel) -> JointModel:
+        """The model with these decoders."""
+        control = PTA(self.control, self.eps_p, self.eps_h, self.rates, self.eps_is_variance, self.literal)
+        return augment(
+            model, control, self.decoders, self.dropout, self.ensemble, trajectories=self.trajectories
+        )
+
+
 class RunFile(Section):
     """The top level of a run file; its sections are checked one by one."""
 
     name: str
     tasks: list[Any]
     sharing: Any = "soft"
+    pseudotasks: Any = None
     compare: list[Any] | None = None
     balance: Any = "equal"
     train: Any = None
@@ -56,17 +81,27 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Choice:
-    """A method, or a balancing, with its options."""
+    """A method, or a balancing, with its options; a method may have several decoders for each task."""
 
     kind: str
     options: Any
+    pseudotasks: PseudoTasks | None = None
 
     def build(self, tasks: Sequence[Task]) -> Build:
         """What `compare` wants: a function from a seed to a model."""
-        return lambda seed: METHODS[self.kind].build(tasks, self.options, seed)
+
+        def model(seed: int) -> JointModel:
+            plain = METHODS[self.kind].build(tasks, self.options, seed)
+            return plain if self.pseudotasks is None else self.pseudotasks.to(plain)
+
+        return model
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, **self.options.model_dump(mode="json", exclude_none=True)}
+        """As it stands in a run file."""
+        record = {"kind": self.kind, **self.options.model_dump(mode="json", exclude_none=True)}
+        if self.pseudotasks is not None:
+            record["pseudotasks"] = self.pseudotasks.model_dump(mode="json")
+        return record
 
 
 @dataclass(frozen=True)
@@ -184,9 +219,12 @@ def _task_entry(spec: TableSpec | DataSet) -> dict[str, Any]:
 
 
 def _methods(file: RunFile) -> dict[str, Choice]:
-    name, sharing = _method(file.sharing, "sharing", None)
+    name, sharing = _method(_augmented(file), "sharing", None)
     methods = {name: sharing}
-    others = file.compare if file.compare is not None else ["single"] * (sharing.kind != "single")
+    others = file.compare
+    if others is None:
+        others = [sharing.kind] if sharing.pseudotasks is not None else []
+        others += ["single"] * (sharing.kind != "single")
     for i, entry in enumerate(others):
         name, choice = _method(entry, f"compare.{i}", sharing.options)
         if name in methods:
@@ -195,17 +233,43 @@ def _methods(file: RunFile) -> dict[str, Choice]:
     return methods
 
 
+def _augmented(file: RunFile) -> Any:
+    """The entry of ``sharing``, with what stands under ``pseudotasks`` at the top of the file."""
+    if file.pseudotasks is None:
+        return file.sharing
+    entry = file.sharing if isinstance(file.sharing, str) else dict(check_mapping(file.sharing, "sharing"))
+    entry = {"kind": entry} if isinstance(entry, str) else entry
+    if "pseudotasks" in entry:
+        raise InputError("pseudotasks stands at the top of the file and under sharing: give one of the two")
+    return {**entry, "pseudotasks": file.pseudotasks}
+
+
 def _method(entry: Any, place: str, sharing: Layers | None) -> tuple[str, Choice]:
     """A method and its name; options that it does not give are those of `sharing`."""
     kind, values = _kind_of(entry, METHODS, place)
-    name = values.pop("name", kind)
+    pseudotasks = _pseudotasks(values.pop("pseudotasks", None), f"{place}.pseudotasks")
+    name = values.pop("name", kind if pseudotasks is None else f"{kind}+{pseudotasks.control}")
     if not isinstance(name, str):
         raise InputError(f"{place}.name is {name!r}: give a word")
     check_file_name(f"{place}.name", name)
     options = METHODS[kind].options
     common = set(known_keys(options)) & (sharing.model_fields_set if sharing is not None else set())
     values = {**{key: getattr(sharing, key) for key in common}, **values}
-    return name, Choice(kind, checked(options, values, place))
+    return name, Choice(kind, checked(options, values, place), pseudotasks)
+
+
+def _pseudotasks(entry: Any, place: str) -> PseudoTasks | None:
+    """The section; letters alone, such as HGD, are an entry without options."""
+    if entry is None:
+        return None
+    section = checked(PseudoTasks, {"control": entry} if isinstance(entry, str) else entry, place)
+    try:
+        letters = PTA(section.control, section.eps_p, section.eps_h, section.rates).letters
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+    if "D" in letters and not section.dropout:
+        raise InputError(f"{place}.dropout is 0: control {letters} drops numbers (D), give a rate above 0")
+    return section.model_copy(update={"control": letters})
 
 
 def _balance(entry: Any) -> Choice:

@@ -145,7 +145,7 @@ def _train(run: Run, tasks: list[Task], folder: Path, progress: Progress | None,
         )
         for method, model in comparison.best_models.items():
             seed, choice = comparison.best_seeds[method], run.methods[method]
-            save_predictor(folder / "models" / method, model, tasks, method, choice, seed)
+            save_predictor(folder / "models" / method, model.exported(), tasks, method, choice, seed)
         _write_report(folder)
     except SaveError as error:
         raise SaveError(f"{error}; then go on with: {go_on}") from error

@@ -24,9 +24,10 @@ def single(
 ) -> RoutedStructure:
     """Single-task learning: every task has a pool of its own, nothing is shared.
 
-    The tasks are trained side by side in one loop, yet each as if it were alone.
+    The tasks are trained side by side in one loop, yet each as if it were alone. With 0 layers, decoders
+    read what the encoders give.
     """
-    _check(tasks, layers)
+    _check(tasks, layers, least=0)
     modules = [make(k) for _ in tasks for k in range(layers)]
     routes = {task: chain(range(i * layers, (i + 1) * layers), pooling) for i, task in enumerate(tasks)}
     owners = [task for task in tasks for _ in range(layers)]
@@ -36,8 +37,11 @@ def single(
 def hard(
     tasks: Sequence[str], make: Make, layers: int = 4, dropout: float = 0.0, pooling: bool = False
 ) -> RoutedStructure:
-    """Hard sharing, or parallel order: every task applies layer k at depth k (Eq. 2)."""
-    _check(tasks, layers)
+    """Hard sharing, or parallel order: every task applies layer k at depth k (Eq. 2).
+
+    With 0 layers, only an encoder is shared, by tasks of one input.
+    """
+    _check(tasks, layers, least=0)
     route = chain(range(layers), pooling)
     return RoutedStructure([make(k) for k in range(layers)], dict.fromkeys(tasks, route), dropout=dropout)
 
@@ -91,8 +95,8 @@ def soft(
     return RoutedStructure(modules, dict.fromkeys(tasks, route), dropout=dropout)
 
 
-def _check(tasks: Sequence[str], layers: int) -> None:
-    if layers < 1:
-        raise InputError(f"layers is {layers}: give at least 1")
+def _check(tasks: Sequence[str], layers: int, least: int = 1) -> None:
+    if layers < least:
+        raise InputError(f"layers is {layers}: give at least {least}")
     if not tasks:
         raise InputError("no tasks: give at least one")

@@ -24,7 +24,7 @@ from itertools import pairwise
 from math import prod
 
 from moduli.errors import InputError
-from moduli.sharing.route import Apply, Route
+from moduli.sharing.route import Apply, Merge, Route
 from moduli.sharing.steps import (
     ApplyStep,
     CommonMergeStep,
@@ -95,6 +95,7 @@ def make_plan(
     merge_row: Mapping[tuple[str, int], int],
     pool: PoolInfo,
     limit: int | None,
+    drop_last: bool = True,
 ) -> Plan:
     """Plans the execution of `routes`.
 
@@ -105,8 +106,9 @@ def make_plan(
         merge_row: for each (key, merge node), its row in the table of merge weights.
         pool: facts about the modules.
         limit: most numbers in the result of one call, None for no limit.
+        drop_last: whether dropout also follows the modules whose results end a route.
     """
-    values = _Values(shapes, pool)
+    values = _Values(shapes, pool, drop_last)
     outputs = {key: values.of_route(key, route, sources[key], merge_row) for key, route in routes.items()}
     groups = _group(values.all, pool, limit, len(shapes))
     return _lay_out(values.all, groups, outputs, shapes)
@@ -118,8 +120,8 @@ def make_plan(
 class _Values:
     """All values, each once."""
 
-    def __init__(self, shapes: Sequence[Shape], pool: PoolInfo):
-        self.pool = pool
+    def __init__(self, shapes: Sequence[Shape], pool: PoolInfo, drop_last: bool):
+        self.pool, self.drop_last = pool, drop_last
         self.all = [_Value(("source",), (), shape[0], tuple(shape[1:]), 0) for shape in shapes]
         self._number: dict[Hashable, int] = {}
 
@@ -146,13 +148,14 @@ class _Values:
 
     def of_route(self, key: str, route: Route, source: int, merge_row: Mapping[tuple[str, int], int]) -> int:
         numbers = {0: source}
+        undropped = set() if self.drop_last else _ends(route)
 
-        def at(node: int, level: int) -> int:
+        def at(node: int, level: int, last: bool = False) -> int:
             value = numbers[node]
             for _ in range(level - route.level_of(node)):
                 value = self.pooled(value)
             made_by = route.nodes[node - 1] if node else None
-            if isinstance(made_by, Apply) and self.pool.drop[made_by.module]:
+            if isinstance(made_by, Apply) and self.pool.drop[made_by.module] and not last:
                 value = self.add(("drop",), (value,))
             return value
 
@@ -160,7 +163,7 @@ class _Values:
             if isinstance(node, Apply):
                 numbers[number] = self.applied(node.module, at(node.input, node.level))
             else:
-                inputs = tuple(at(i, node.level) for i in node.inputs)
+                inputs = tuple(at(i, node.level, number in undropped) for i in node.inputs)
                 shapes = sorted({self.all[i].shape for i in inputs})
                 if len(shapes) > 1:
                     raise InputError(
@@ -168,7 +171,19 @@ class _Values:
                         "its encoder give as many channels as the modules have (see PadChannels)"
                     )
                 numbers[number] = self.add(("merge", merge_row[key, number]), inputs)
-        return at(route.sink, route.level)
+        return at(route.sink, route.level, not self.drop_last)
+
+
+def _ends(route: Route) -> set[int]:
+    """The sink, and the merges that reach it through merges alone."""
+    ends, front = {route.sink}, [route.sink]
+    while front:
+        number = front.pop()
+        node = route.nodes[number - 1] if number else None
+        if isinstance(node, Merge):
+            front += [i for i in node.inputs if i not in ends]
+            ends |= set(node.inputs)
+    return ends
 
 
 # ------------------------------------------------------------------ 2. and 3. waves and groups

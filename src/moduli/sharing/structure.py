@@ -40,6 +40,7 @@ class RoutedStructure(nn.Module):
         limit: most numbers in the result of one batched call, None for no limit. By default 2**20 on a
             CPU, beyond which results leave the cache and batching costs more than it saves, and no limit
             elsewhere. 0 turns batching off.
+        drop_last: whether dropout also follows the modules whose results end a route.
 
     Raises:
         InputError: if a route names a module that is not in the pool or belongs to another task, or the
@@ -54,6 +55,7 @@ class RoutedStructure(nn.Module):
         dropout: float = 0.0,
         pool: Callable[[Tensor], Tensor] = halve,
         limit: int | None = _AUTO,
+        drop_last: bool = True,
     ):
         super().__init__()
         if not 0 <= dropout < 1:
@@ -64,7 +66,7 @@ class RoutedStructure(nn.Module):
             raise InputError(
                 f"{len(self.owners)} owners for {len(self.modules_pool)} modules: give one for each"
             )
-        self.dropout, self.pool, self.limit = dropout, pool, limit
+        self.dropout, self.pool, self.limit, self.drop_last = dropout, pool, limit, drop_last
         self.routes = dict(routes)
         for task, route in self.routes.items():
             unknown = [k for k in route.modules if not 0 <= k < len(self.modules_pool)]
@@ -161,7 +163,13 @@ class RoutedStructure(nn.Module):
 
     def _plan(self, source_of: dict[str, int], sources: list[Tensor]) -> Plan:
         device = sources[0].device
-        key = (tuple(source_of.items()), tuple(x.shape for x in sources), device, self.training)
+        key = (
+            tuple(source_of.items()),
+            tuple(x.shape for x in sources),
+            device,
+            self.training,
+            self.drop_last,
+        )
         plan = self._plans.get(key)
         if plan is None:
             missing = [task for task in source_of if task not in self.routes]
@@ -179,6 +187,7 @@ class RoutedStructure(nn.Module):
                 self._merge_row,
                 self._pool_info(together=limit != 0),
                 limit,
+                self.drop_last,
             )
         return plan
 

@@ -40,7 +40,7 @@ class Fit:
 
     ``model`` holds the weights of the best phase and is in evaluation mode. ``val`` and ``test`` were
     measured with them, at the end; the test split is read nowhere else. ``history`` has one record per
-    phase, split and task, and whatever the structure tells of itself.
+    phase, split and task, and whatever the model tells of itself.
     """
 
     model: JointModel
@@ -66,7 +66,7 @@ class Trainer:
         train: settings.
         combine: losses -> one gradient; equal weights by default.
         schedule: which tasks take part in a step; all by default.
-        controls: act between phases.
+        controls: act between phases, after those that the model brings along.
         seed: of the batches and of dropout. The model was initialised by whoever made it.
         device: "auto", "cpu", "cuda", ...
         folder: for checkpoints and `metrics.jsonl`; None keeps everything in memory.
@@ -93,7 +93,7 @@ class Trainer:
         self.device = choose_device(device)
         self.model = model.to(self.device)
         self.combine, self.schedule = combine or Equal(), schedule or AllTasks()
-        self.controls = list(controls)
+        self.controls = [*model.controls(), *controls]
         self.seed, self.title = seed, title
         self.progress = progress or Silent()
         self.history: list[dict[str, Any]] = []
@@ -162,13 +162,13 @@ class Trainer:
         self.phases, self.seconds = self.phases + 1, seconds
         training = self._running.means()
         self._check_finite(training)
-        scores = self._evaluate("val", every_metric=False)
+        scores = self._evaluate("val", every_metric=False, choose=True)
         self.selection.update(scores, self.step)  # keeps what was scored, before controls change it
+        self._record(training, scores)
         phase = Phase(self.model, scores, self.parts.optimizer, self.phases, self.step)
         for control in self.controls:
             control.after_phase(phase)
         self.schedule.observe(scores)
-        self._record(training, scores)
         self._running.reset()
         self._save()
 
@@ -190,9 +190,9 @@ class Trainer:
 
     # -------------------------------------------------------------- records
 
-    def _evaluate(self, split: str, every_metric: bool = True) -> Scores:
+    def _evaluate(self, split: str, every_metric: bool = True, choose: bool = False) -> Scores:
         size = self.train.eval_batch_size
-        return evaluate(self.model, self.tasks, split, size, self.device, every_metric)
+        return evaluate(self.model, self.tasks, split, size, self.device, every_metric, choose)
 
     def _check_finite(self, losses: Mapping[str, float]) -> None:
         bad = [f"training loss of task {t!r} is {x}" for t, x in losses.items() if not math.isfinite(x)]
@@ -224,8 +224,7 @@ class Trainer:
             }
             for task in self.tasks
         ]
-        describe: Any = getattr(self.model.structure, "record", list)
-        records += [{"step": self.step, **record} for record in describe()]
+        records += [{"step": self.step, **record} for record in self.model.record()]
         self.history += records
         if self._log is not None:
             self._log.parent.mkdir(parents=True, exist_ok=True)

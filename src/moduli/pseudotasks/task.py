@@ -1,0 +1,70 @@
+"""The decoders of one task, as a control sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from moduli.types import Part
+
+
+class TaskDecoders:
+    """The D decoders of one task. Whatever changes weights takes care of the optimizer's state.
+
+    Attributes:
+        task: its name.
+        rates: dropout rate before each decoder, `[D]`; may be written to.
+        weights: for each decoder its weights; `part.value` may be written to.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        rates: Tensor,
+        weights: Sequence[Sequence[Part]],
+        buffers: Sequence[Sequence[Part]],
+        optimizer: Any,
+    ):
+        self.task, self.rates, self.weights = task, rates, weights
+        self._buffers, self._optimizer = buffers, optimizer
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def copy(self, source: int, to: int) -> None:
+        """Makes decoder `to` equal to decoder `source`: weights, buffers, dropout rate.
+
+        What the optimizer knows of the weights (momentum, second moments) comes along. Where `source` was
+        not trained, the optimizer knows nothing of it, and begins anew.
+        """
+        for mine, others in zip(self.weights[to], self.weights[source], strict=True):
+            mine.value.copy_(others.value)
+            self._copy_state(others, mine)
+        for mine, others in zip(self._buffers[to], self._buffers[source], strict=True):
+            mine.value.copy_(others.value)
+        self.rates[to] = self.rates[source]
+
+    def perturb(self, d: int, std: float) -> None:
+        """Adds normal noise to all weights of decoder d.
+
+        The optimizer's moments stay: a little beside the old point they are still good estimates.
+        """
+        for part in self.weights[d]:
+            part.value.add_(torch.randn_like(part.value), alpha=std)
+
+    def vectors(self) -> list[Tensor]:
+        """The weights of each decoder as one vector."""
+        return [torch.cat([part.value.flatten() for part in parts]) for parts in self.weights]
+
+    def _copy_state(self, source: Part, to: Part) -> None:
+        if self._optimizer is None:
+            return
+        state = self._optimizer.state.get(to.tensor, {})
+        known = self._optimizer.state.get(source.tensor, {})
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == to.tensor.shape:
+                rows = value[to.index]
+                rows.copy_(known[name][source.index]) if name in known else rows.zero_()
