@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from users import ByRecentLoss, Grow, Perturb, SharedThenOwn, WorstTwo
 
 from moduli import (
+    PTA,
     AllTasks,
     Apply,
     Conv,
+    DecoderBank,
     Dense,
     Each,
     Equal,
@@ -151,6 +153,18 @@ def _bank(inputs: Sequence[int], outputs: Sequence[int], relu: bool = False) -> 
     return _ends(name, lambda: LinearBank(sizes, relu), inputs, outputs)
 
 
+def _decoders(name: str, control: str, modules: bool = False, **options: Any) -> StageCase:
+    inputs, outputs = (3, 5, 3), (4, 2, 4)
+    sizes = dict(zip(TASKS, zip(inputs, outputs, strict=True), strict=True))
+
+    def make() -> nn.Module:
+        made = {t: [nn.Sequential(nn.Linear(i, 3), nn.Tanh(), nn.Linear(3, o)) for _ in range(3)]
+                for t, (i, o) in sizes.items()}  # fmt: skip
+        return DecoderBank(made if modules else sizes, 3, PTA(control), **options)
+
+    return _ends(f"decoders-{name}", make, inputs, outputs)
+
+
 ENDS = [
     _bank((3, 5, 1), (4, 2, 4)),
     _bank((3, 5, 1), (4, 2, 4), relu=True),
@@ -159,6 +173,12 @@ ENDS = [
     _ends("each", _separate, (3, 5, 1), (4, 2, 1)),
     _ends("each-shared", _shared_member, (3, 3, 3), (4, 4, 4)),
     _ends("each-tied", _tied, (3, 3, 3), (3, 3, 3)),
+    _decoders("linear", "I"),
+    _decoders("frozen", "FP"),
+    _decoders("apart", "HGD"),
+    _decoders("ensemble", "I", ensemble=True),
+    _decoders("modules", "D", modules=True),
+    _decoders("modules-frozen", "F", modules=True),
     StageCase(
         "each-pad",
         lambda: Each({task: PadChannels(4) for task in TASKS}),

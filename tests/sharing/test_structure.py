@@ -137,6 +137,28 @@ def test_no_dropout_when_evaluating():
     assert not torch.equal(structure.train()({"a": x})["a"], x)
 
 
+def test_the_dropout_after_the_last_layer_can_be_left_to_the_decoders():
+    x = torch.ones(400, 100)
+    structure = RoutedStructure([Ones()], {"a": chain([0, 0, 0])}, dropout=0.5, drop_last=False)
+    y = structure({"a": x})["a"]
+    assert (y != 0).double().mean().item() == pytest.approx(0.5**2, abs=0.01)
+    assert y.max().item() == 4.0
+    structure.drop_last = True
+    assert structure({"a": x})["a"].max().item() == 8.0
+
+
+def test_in_soft_order_all_layers_of_the_last_depth_are_last():
+    """Depth 1 is dropped, 1 of 2 layers at half of the places; depth 2 and the merges behind it are not."""
+    structure = soft(["a"], lambda k: Ones(), 2, depth=2, dropout=0.5)
+    structure.drop_last = False
+    y = structure({"a": torch.ones(400, 100)})["a"]
+    shares = [(y == value).double().mean().item() for value in (0.0, 1.0, 2.0)]
+    assert shares == pytest.approx([0.25, 0.5, 0.25], abs=0.02)
+    merges_in_a_row = Route((Apply(0, 0), Merge((1, 0)), Merge((1, 2))), 3)
+    structure = RoutedStructure([Ones()], {"a": merges_in_a_row}, dropout=0.5, drop_last=False)
+    assert torch.equal(structure({"a": torch.ones(9, 9)})["a"], torch.ones(9, 9))
+
+
 def test_dropout_hides_gradients_where_it_hides_values():
     structure, x = chain_of(Ones(), 0.5), torch.ones(50, 100, requires_grad=True)
     y = structure({"a": x})["a"]
