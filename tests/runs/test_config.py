@@ -96,6 +96,15 @@ def test_tasks_come_in_the_order_of_the_file(clinic):
         ("sharing.kind=sft", "sharing.kind is 'sft': did you mean 'soft'?"),
         ("sharing=4", "sharing is 4: give keys with values"),
         ("sharing.layers=0", "sharing.layers: should be greater than or equal to 1, found 0"),
+        (
+            "sharing={kind: hard, layers: -1}",
+            "sharing.layers: should be greater than or equal to 0, found -1",
+        ),
+        (
+            "sharing={kind: permuted, layers: 0}",
+            "sharing.layers: should be greater than or equal to 1, found 0",
+        ),
+        ("sharing.encoder_dropout=1", "sharing.encoder_dropout: should be less than 1, found 1"),
         ("sharing.width=-1", "sharing.width: should be greater than or equal to 1, found -1"),
         ("sharing.dropout=1.5", "sharing.dropout: should be less than 1, found 1.5"),
         ("sharing={kind: soft, width: -1, layers: 0}", "(and 1 more)"),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from moduli import Dense, JointModel, dense_ends, soft
+from moduli import LSTM, Dense, JointModel, dense_ends, soft
 from moduli.errors import InputError
 from moduli.runs.methods import BALANCES, METHODS
 from moduli.tasks.arrays import from_arrays
@@ -18,10 +18,14 @@ def images(size=(1, 13, 9)):
     return from_arrays("photo", torch.rand(40, *size), torch.arange(40) % 3)
 
 
+def texts(name="review", tokens=12, length=5):
+    return from_arrays(name, torch.randint(0, tokens, (40, length)), torch.arange(40) % 2, tokens=tokens)
+
+
 @pytest.mark.parametrize("kind", METHODS)
-def test_every_method_maps_tables_and_images_to_the_outputs_of_their_tasks(kind):
+def test_every_method_maps_tables_texts_and_images_to_the_outputs_of_their_tasks(kind):
     options = METHODS[kind].options(layers=2, width=6, dropout=0.1)
-    for tasks in (tables(), images()):
+    for tasks in (tables(), images(), texts() + texts("letter", length=7)):
         model = METHODS[kind].build(tasks, options, 0)
         outputs = model(
             {
@@ -58,8 +62,52 @@ def test_impossible_images_are_refused_in_one_line():
         METHODS["hard"].build(images(), options, 0)
     with pytest.raises(InputError, match="8 channels: give a width of at least that"):
         METHODS["hard"].build(images((8, 32, 32)), options, 0)
-    with pytest.raises(InputError, match="all must be tables, or all images"):
+    with pytest.raises(InputError, match="layers is 0, and the tasks are images"):
+        METHODS["hard"].build(images(), METHODS["hard"].options(layers=0), 0)
+
+
+def test_tables_images_and_texts_cannot_share_layers():
+    options, message = METHODS["hard"].options(layers=1), "all must be tables, or all images, or all texts"
+    with pytest.raises(InputError, match=message):
         METHODS["hard"].build([*tables(), *images()], options, 0)
+    with pytest.raises(InputError, match=message + r" \(a \(5,\), b \(3,\), review \(5,\) tokens\)"):
+        METHODS["hard"].build([*tables(), *texts()], options, 0)
+
+
+def test_texts_share_an_lstm_that_only_single_has_for_each_task():
+    tasks = texts() + texts("letter", length=7)
+    for kind, method in METHODS.items():
+        model = method.build(tasks, method.options(layers=1, width=6, encoder_dropout=0.3), 0)
+        encoders = set(model.encoders.members)
+        assert len(encoders) == (2 if kind == "single" else 1)
+        assert all(isinstance(encoder, LSTM) for encoder in encoders)
+        assert {(e.dropout, e.recurrent_dropout) for e in encoders} == {(0.3, 0.3)}
+        shared = set(model.shared_parameters())
+        assert shared.issuperset(next(iter(encoders)).parameters()) == (kind != "single")
+
+
+def test_texts_that_share_an_lstm_have_one_vocabulary():
+    tasks, options = texts() + texts("letter", tokens=9), METHODS["hard"].options(layers=0)
+    with pytest.raises(InputError, match="'review' have 12 tokens, of 'letter' 9: number their words by one"):
+        METHODS["hard"].build(tasks, options, 0)
+    apart = METHODS["single"].build(tasks, options, 0)
+    assert [encoder.embedding.num_embeddings for encoder in apart.encoders.members] == [12, 9]
+
+
+@pytest.mark.parametrize("kind", ["single", "hard"])
+def test_without_layers_decoders_read_the_encoders(kind):
+    for tasks in (tables(), texts()):
+        model = METHODS[kind].build(tasks, METHODS[kind].options(layers=0, width=6, dropout=0.5), 0)
+        assert not list(model.structure.parameters())
+        inputs = {t.data.name: next(iter(t.data.val.batches(4, torch.device("cpu")))).inputs for t in tasks}
+        encoded = model.encoders({task.name: inputs[task.data.name] for task in tasks})
+        torch.testing.assert_close(model(inputs), model.decoders(encoded))
+
+
+@pytest.mark.parametrize("tasks", [tables(), images()], ids=["tables", "images"])
+def test_encoder_dropout_is_for_texts(tasks):
+    with pytest.raises(InputError, match="encoder_dropout is for texts, and there are none"):
+        METHODS["hard"].build(tasks, METHODS["hard"].options(layers=1, encoder_dropout=0.2), 0)
 
 
 def test_weights_of_unknown_tasks_are_refused():

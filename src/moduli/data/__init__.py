@@ -13,30 +13,47 @@ import lazy_loader
 from moduli.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from moduli.data import bundled, cache, mnist, omniglot, uci
+    from moduli.data import bundled, cache, celeba, imdb, mnist, omniglot, uci
     from moduli.data.cache import Dataset
     from moduli.tasks import Task
 
-__all__ = ["bundled", "cache", "datasets", "fetch", "load", "mnist", "omniglot", "rows", "uci"]
-__getattr__, _, _ = lazy_loader.attach(__name__, ["bundled", "cache", "mnist", "omniglot", "uci"])
+__all__ = [
+    "bundled",
+    "cache",
+    "celeba",
+    "datasets",
+    "fetch",
+    "imdb",
+    "load",
+    "mnist",
+    "omniglot",
+    "rows",
+    "uci",
+]
+__getattr__, _, _ = lazy_loader.attach(
+    __name__, ["bundled", "cache", "celeba", "imdb", "mnist", "omniglot", "uci"]
+)
 
 
 def datasets() -> dict[str, Dataset]:
-    """All data sets by name, such as `uci/iris`, `sklearn/wine`, `mnist`, `omniglot`."""
-    from moduli.data import bundled, mnist, omniglot, uci
+    """All data sets by name, such as `uci/iris`, `sklearn/wine`, `mnist`, `omniglot`, `celeba`, `imdb`."""
+    from moduli.data import bundled, celeba, imdb, mnist, omniglot, uci
 
-    single = {dataset.name: dataset for dataset in (mnist.DATASET, omniglot.DATASET)}
+    single = {
+        dataset.name: dataset for dataset in (mnist.DATASET, omniglot.DATASET, celeba.DATASET, imdb.DATASET)
+    }
     return {**bundled.DATASETS, **uci.DATASETS, **single}
 
 
 def load(name: str, **options: Any) -> list[Task]:
-    """The tasks of a data set, or of a group of them; what is missing is downloaded.
+    """The tasks of a data set, or of a group of them; what is missing is downloaded where that is allowed.
 
     Args:
         name: of a data set (see `datasets`), or `uci` (all ten), `sklearn` (all five), `mnist/pairs`.
         options: those of the function that makes the tasks: `uci.tasks`, `bundled.tasks`, `mnist.tasks`,
-            `mnist.pair_tasks`, `omniglot.tasks`. One thing differs: the UCI sets are split here into 64 %
-            training, 16 % validation and 20 % test rows, unless `val` and `test` say otherwise.
+            `mnist.pair_tasks`, `omniglot.tasks`, `celeba.tasks`, `imdb.tasks`. One thing differs: the UCI
+            sets are split here into 64 % training, 16 % validation and 20 % test rows, unless `val` and
+            `test` say otherwise.
 
     Raises:
         InputError: if the name or an option is unknown, or a file is damaged, cannot be fetched or written.
@@ -73,7 +90,7 @@ def rows() -> list[dict[str, Any]]:
             "tasks": dataset.about,
             "samples": dataset.samples,
             "licence": dataset.licence,
-            "where": str(dataset.files[0].place.parent) if dataset.files else "comes with scikit-learn",
+            "where": str(dataset.places[0].parent) if dataset.places else "comes with scikit-learn",
             "present": dataset.present,
         }
         for dataset in datasets().values()

@@ -106,6 +106,7 @@ class Dataset:
         homepage: the page of its makers or keepers.
         files: what a fetch leaves in the data folder; empty for a set that an installed package brings along.
         tasks: makes the tasks; takes keyword options (splits, sizes, seed), downloads what is missing.
+        by_hand: places in the data folder of what may not be downloaded but by the user; `tasks` says so.
     """
 
     name: str
@@ -117,11 +118,18 @@ class Dataset:
     homepage: str
     files: tuple[CacheFile, ...]
     tasks: Callable[..., list[Task]]
+    by_hand: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> list[Path]:
+        """Where its files lie, or will lie; none for a set that an installed package brings along."""
+        return [*(file.place for file in self.files), *(folder() / path for path in self.by_hand)]
 
     @property
     def present(self) -> bool:
         """Whether its tasks can be made without a download."""
-        return all(file.place.exists() for file in self.files if file.mirrors)
+        built = {file.place for file in self.files if not file.mirrors}
+        return all(place.exists() for place in self.places if place not in built)
 
     def fetch(self) -> list[Path]:
         """Downloads the files that are missing, checks those that are there; their places.
@@ -131,7 +139,9 @@ class Dataset:
         """
         for file in self.files:
             self.read(file)
-        return [file.place for file in self.files]
+        if self.by_hand:
+            self.tasks()  # says what is missing
+        return self.places
 
     def read(self, file: CacheFile) -> Any:
         """The checked content of one of its files, downloaded first if it is missing.

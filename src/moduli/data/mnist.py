@@ -140,9 +140,9 @@ def _parts(val: float | Literal["test"], seed: int) -> dict[str, Part]:
 def _task(name: str, pair: Sequence[int] | None, parts: dict[str, Part], flat: bool) -> Task:
     from moduli.tasks import Binary, Data, Multiclass, Task
 
-    sources = {split: _source(name, pair, part, flat) for split, part in parts.items()}
+    train, val, test = (_source(name, pair, parts[split], flat) for split in ("train", "val", "test"))
     kind = Multiclass(10) if pair is None else Binary()
-    return Task(name, kind, Data(name, (784,) if flat else (1, 28, 28), **sources))
+    return Task(name, kind, Data(name, (784,) if flat else (1, 28, 28), train, val, test))
 
 
 def _source(name: str, pair: Sequence[int] | None, part: Part, flat: bool) -> TensorSource:

@@ -4,5 +4,7 @@ from moduli.modules.bank import LinearBank
 from moduli.modules.conv import Conv, PadChannels
 from moduli.modules.dense import Dense
 from moduli.modules.each import Each, named_state
+from moduli.modules.pretrained import HuggingFaceEncoder
+from moduli.modules.text import LSTM
 
-__all__ = ["Conv", "Dense", "Each", "LinearBank", "PadChannels", "named_state"]
+__all__ = ["LSTM", "Conv", "Dense", "Each", "HuggingFaceEncoder", "LinearBank", "PadChannels", "named_state"]

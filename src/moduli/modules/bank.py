@@ -64,9 +64,7 @@ class LinearBank(nn.Module):
             if len(present) < len(names):
                 weight, bias = weight[present], bias[present]
             here = [names[row] for row in present]
-            alike = padded(
-                here, [inputs[n] for n in here], [self.sizes[n][0] for n in here], weight.shape[1]
-            )
+            alike = padded(here, [inputs[n] for n in here], [self.sizes[n][0] for n in here], weight.shape[1])
             results = stacked_linear(alike, weight, bias, self.relu)
             for name, y in zip(here, results, strict=True):
                 outputs[name] = y if y.shape[-1] == self.sizes[name][1] else y[..., : self.sizes[name][1]]

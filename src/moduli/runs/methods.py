@@ -17,7 +17,8 @@ from torch import nn
 from moduli.balancing import Equal, Weights
 from moduli.errors import InputError, did_you_mean
 from moduli.model import JointModel, dense_ends
-from moduli.modules import Conv, Dense, LinearBank, PadChannels
+from moduli.modules import LSTM, Conv, Dense, LinearBank, PadChannels
+from moduli.pseudotasks.control import LETTERS
 from moduli.runs.sections import Section
 from moduli.sharing import RoutedStructure, hard, permuted, single, soft
 from moduli.tasks import Task, check_tasks, inputs_of
@@ -30,13 +31,15 @@ from moduli.types import Combine
 class Layers(Section):
     """A pool of alike layers.
 
-    ``layers``: how many. ``width``: units of a dense layer, filters of a convolution. ``dropout``: rate
-    after every application of a layer.
+    ``layers``: how many. ``width``: units of a dense layer or an LSTM, filters of a convolution.
+    ``dropout``: rate after every application of a layer. ``encoder_dropout``: for texts only, rate on the
+    inputs and on the recurrence of the LSTM, 0 if not given.
     """
 
-    layers: int = Field(default=4, ge=1, le=1024)
+    layers: int = Field(default=4, ge=0, le=1024)
     width: int = Field(default=32, ge=1, le=65536)
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    encoder_dropout: float | None = Field(default=None, ge=0.0, lt=1.0)
 
     @property
     def applied(self) -> int:
@@ -44,7 +47,13 @@ class Layers(Section):
         return self.layers
 
 
-class SoftLayers(Layers):
+class OrderedLayers(Layers):
+    """With at least one layer."""
+
+    layers: int = Field(default=4, ge=1, le=1024)
+
+
+class SoftLayers(OrderedLayers):
     """``depth``: mixes one after another, as many as layers if not given. ``identity``: adds a fixed layer
     that passes its input on."""
 
@@ -85,7 +94,9 @@ def _soft(tasks: Sequence[Task], options: SoftLayers, seed: int) -> JointModel:
 METHODS = {
     "single": Method("a model for each task, nothing shared", Layers, _single),
     "hard": Method("all tasks share all layers, in the same order", Layers, _hard),
-    "permuted": Method("all tasks share all layers, each in a random order of its own", Layers, _permuted),
+    "permuted": Method(
+        "all tasks share all layers, each in a random order of its own", OrderedLayers, _permuted
+    ),
     "soft": Method("at each depth, every task learns a mix of all shared layers", SoftLayers, _soft),
 }
 
@@ -97,24 +108,67 @@ def _routed(
     encode_apart: bool = False,
     pad: bool = False,
 ) -> JointModel:
-    """Dense layers where the samples are vectors, convolutions with pooling where they are images."""
-    names, axes = [task.name for task in tasks], {len(task.data.shape) for task in tasks}
+    """Dense layers where the samples are vectors or texts, convolutions with pooling where images.
+
+    Texts are read by an LSTM, tables by one ReLU layer; images enter the convolutions as they are.
+    """
+    by_name = check_tasks(tasks)
+    names, inputs = list(by_name), inputs_of(by_name)
+    texts = {data.tokens is not None for data in inputs.values()}
+    axes = {len(data.shape) for data in inputs.values()}
+    if len(texts) > 1 or axes not in ({1}, {3}):
+        shapes = ", ".join(f"{task.name} {_form(task)}" for task in tasks)
+        raise InputError(
+            f"these tasks cannot share layers: all must be tables, or all images, or all texts ({shapes})"
+        )
+    if options.encoder_dropout is not None and texts == {False}:
+        raise InputError("encoder_dropout is for texts, and there are none: leave it out (or see dropout)")
     if axes == {1}:
         structure = order(names, lambda _: Dense(options.width), options.layers, options.dropout)
-        ends = dense_ends(tasks, options.width, encode_apart)
-        return JointModel(tasks, structure, *ends, encode_apart)
-    if axes == {3}:
-        structure = order(names, lambda _: Conv(options.width), options.layers, options.dropout, pooling=True)
-        encoder = PadChannels(options.width) if pad else nn.Identity()  # `Conv` fills up channels itself
-        encoders = dict.fromkeys([*names, *inputs_of(check_tasks(tasks))], encoder)
-        return JointModel(tasks, structure, encoders, _image_decoders(tasks, options), encode_apart)
-    shapes = ", ".join(f"{task.name} {task.data.shape}" for task in tasks)
-    raise InputError(f"these tasks cannot share layers: all must be tables, or all images ({shapes})")
+        make_ends = _text_ends if texts == {True} else _table_ends
+        return JointModel(tasks, structure, *make_ends(tasks, options, encode_apart), encode_apart)
+    decoders = _image_decoders(tasks, options)
+    structure = order(names, lambda _: Conv(options.width), options.layers, options.dropout, pooling=True)
+    encoder = PadChannels(options.width) if pad else nn.Identity()  # `Conv` fills up channels itself
+    encoders = dict.fromkeys([*names, *inputs], encoder)
+    return JointModel(tasks, structure, encoders, decoders, encode_apart)
+
+
+def _form(task: Task) -> str:
+    return f"{task.data.shape}" + (" tokens" if task.data.tokens is not None else "")
+
+
+def _table_ends(tasks: Sequence[Task], options: Layers, apart: bool) -> tuple[nn.Module, nn.Module]:
+    return dense_ends(tasks, options.width, apart)
+
+
+def _text_ends(tasks: Sequence[Task], options: Layers, apart: bool) -> tuple[dict[str, nn.Module], nn.Module]:
+    """An LSTM that reads all texts, or one for each task; linear decoders."""
+    by_name = check_tasks(tasks)
+    decoders = LinearBank({name: (options.width, task.kind.outputs) for name, task in by_name.items()})
+
+    def lstm(tokens: int | None) -> nn.Module:
+        rate = options.encoder_dropout or 0.0
+        return LSTM(tokens or 0, options.width, dropout=rate, recurrent_dropout=rate)
+
+    if apart:
+        return {name: lstm(task.data.tokens) for name, task in by_name.items()}, decoders
+    inputs = inputs_of(by_name)
+    first, *others = inputs.values()
+    for other in others:
+        if other.tokens != first.tokens:
+            raise InputError(
+                f"texts of {first.name!r} have {first.tokens} tokens, of {other.name!r} {other.tokens}: "
+                "number their words by one vocabulary, so that they can share an encoder"
+            )
+    return dict.fromkeys(inputs, lstm(first.tokens)), decoders
 
 
 def _image_decoders(tasks: Sequence[Task], options: Layers) -> LinearBank:
     """One linear decoder for each task, from what is left of its images `[C, H, W]` after the poolings."""
     by_name, poolings = check_tasks(tasks), options.applied
+    if poolings < 1:
+        raise InputError("layers is 0, and the tasks are images: give at least 1")
     for name, data in inputs_of(by_name).items():
         channels, *size = data.shape
         if channels > options.width:
@@ -181,6 +235,7 @@ def names() -> dict[str, list[tuple[str, str]]]:
     ]
     return {
         "sharing and compare": [(word, method.about) for word, method in METHODS.items()],
+        "pseudotasks.control": list(LETTERS.items()),
         "balance": [(word, balance.about) for word, balance in BALANCES.items()],
         "train.optimizer": [(word, f"torch.optim.{make.__name__}") for word, make in OPTIMIZERS.items()],
         "tasks.kind": kinds,

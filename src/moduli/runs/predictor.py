@@ -29,6 +29,7 @@ from moduli.tasks.sources import Stream
 from moduli.tasks.tables.read import read_table
 from moduli.tasks.tables.schema import TableSchema
 from moduli.tasks.tables.targets import ClassTarget, NumberTarget
+from moduli.tasks.text import check_tokens
 from moduli.training.weights import load_weights, save_weights
 from moduli.types import Batch
 
@@ -67,7 +68,7 @@ class Predictor:
         Args:
             task: its name.
             table: a DataFrame, or a CSV or Parquet file, with the columns that the task learned from, in any
-                order. Or inputs `[N, ...]` as the model takes them; images can be given only so.
+                order. Or inputs `[N, ...]` as the model takes them; images and texts can be given only so.
 
         Raises:
             InputError: if there is no such task, columns are missing, or they do not hold what they should.
@@ -89,12 +90,15 @@ class Predictor:
             inputs = task.schema.inputs(frame)
             _warn_of_unseen(task.schema, frame)
             return inputs
-        inputs = torch.as_tensor(table, dtype=torch.float32)
+        tokens = task.data.tokens
+        inputs = torch.as_tensor(table, dtype=torch.float32) if tokens is None else torch.as_tensor(table)
         if tuple(inputs.shape[1:]) != tuple(task.data.shape) or len(inputs) == 0:
             raise InputError(
                 f"inputs of shape {list(inputs.shape)} for task {task.name!r}: "
                 f"give [N, {', '.join(str(n) for n in task.data.shape)}]"
             )
+        if tokens is not None:
+            check_tokens(task.data.name, inputs, tokens)
         return inputs
 
 
@@ -155,7 +159,11 @@ def save_predictor(
         "seed": seed,
         **choice.to_json(),
         "inputs": {
-            name: {"shape": list(data.shape), "table": schemas[name] and schemas[name].to_json()}
+            name: {
+                "shape": list(data.shape),
+                "tokens": data.tokens,
+                "table": schemas[name] and schemas[name].to_json(),
+            }
             for name, data in inputs_of(by_name).items()
         },
         "tasks": {
@@ -214,7 +222,7 @@ def _tasks(record: dict[str, Any]) -> Iterator[Task]:
     }
     absent = _NoSamples()
     data = {
-        name: Data(name, tuple(entry["shape"]), absent, absent, absent)
+        name: Data(name, tuple(entry["shape"]), absent, absent, absent, tokens=entry.get("tokens"))
         for name, entry in record["inputs"].items()
     }
     for name, entry in record["tasks"].items():

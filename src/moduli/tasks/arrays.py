@@ -15,6 +15,7 @@ from moduli.tasks.kinds import Binary, Kind, Multiclass, Multilabel, Regression
 from moduli.tasks.sources import TensorSource
 from moduli.tasks.splits import stratified_split
 from moduli.tasks.task import Data, Task
+from moduli.tasks.text import check_tokens
 
 KINDS = ("binary", "multiclass", "multilabel", "regression")
 
@@ -44,6 +45,7 @@ def from_arrays(
     test_data: tuple[Any, Any] | None = None,
     metric: str | Mapping[str, str] = "",
     batch_size: int | None = None,
+    tokens: int | None = None,
 ) -> list[Task]:
     """Tasks from arrays or tensors that hold one sample per row. All tasks share the input.
 
@@ -67,12 +69,16 @@ def from_arrays(
         test_data: the same for testing.
         metric: the metric that tables show, for all tasks or by task.
         batch_size: samples per step; the run's if None.
+        tokens: how many different tokens there are, where samples are sequences of token numbers `[length]`
+            (see `moduli.tasks.text`); None for all other inputs.
 
     Raises:
-        InputError: if shapes do not fit, values are not finite, or classes are not numbered 0..C-1.
+        InputError: if shapes do not fit, values are not finite, classes are not numbered 0..C-1, or tokens
+            not 0..tokens-1.
     """
-    whole = _part(name, X, y)
-    given = {part: _part(name, *data) for part, data in (("val", val_data), ("test", test_data)) if data}
+    whole = _part(name, X, y, tokens)
+    held_out = (("val", val_data), ("test", test_data))
+    given = {part: _part(name, *data, tokens) for part, data in held_out if data}
     for key, option in (("kind", kind), ("metric", metric)):
         _check_names(key, option, whole.targets)
     for part in given.values():
@@ -90,16 +96,19 @@ def from_arrays(
         if isinstance(found, Regression) and not isinstance(_of(kind, task), Regression):
             kinds[task], parts = _standardise(task, found, parts)
     sources = {part: _source(tensors) for part, tensors in parts.items()}
-    data = Data(name, tuple(whole.inputs.shape[1:]), **{"test": sources["val"], **sources})
+    shape = tuple(whole.inputs.shape[1:])
+    data = Data(name, shape, **{"test": sources["val"], **sources}, tokens=tokens)
     return [Task(task, k, data, _of(metric, task) or "", batch_size) for task, k in kinds.items()]
 
 
 # ------------------------------------------------------------------ what the user gave
 
 
-def _part(name: str, X: Any, y: Any) -> _Part:
+def _part(name: str, X: Any, y: Any, tokens: int | None) -> _Part:
     inputs = _tensor(f"the inputs of {name!r}", X)
-    if not (isinstance(X, Tensor) and X.dtype == torch.long):
+    if tokens is not None:
+        check_tokens(name, inputs, tokens)
+    elif not (isinstance(X, Tensor) and X.dtype == torch.long):
         inputs = inputs.float()
     if inputs.ndim == 0 or len(inputs) == 0:
         raise InputError(f"the inputs of {name!r} have shape {list(inputs.shape)}: give at least one row")

@@ -190,7 +190,7 @@ class DatasetSource:
             list(range(start, min(start + batch_size, len(self))))
             for start in range(0, len(self), batch_size)
         ]
-        for item in self.loader(indices):
+        for item in _items(self.loader(indices)):
             yield self.to_batch(item, device)
 
 
@@ -230,7 +230,7 @@ class _DatasetStream:
     def draw(self) -> Batch:
         if self._loader is None:
             sampler = _recorded(self._indices, self._states, self._seed)
-            self._loader = iter(self._source.loader(sampler, _SeededByBatch(self._source.dataset)))
+            self._loader = _items(self._source.loader(sampler, _SeededByBatch(self._source.dataset)))
         item = next(self._loader)
         self._states.pop(0)
         return self._source.to_batch(item, self._device)
@@ -257,6 +257,15 @@ def _recorded(indices: ShuffledIndices, states: list[State], seed: int) -> Itera
         index = indices.draw().tolist()
         states.append(indices.state_dict())
         yield (seed + 0x9E3779B97F4A7C15 * indices.drawn) % (1 << 63), index
+
+
+def _items(loader: DataLoader) -> Iterator[Any]:
+    """What a loader gives; an `InputError` of a process that reads ahead without the traceback around it."""
+    try:
+        yield from loader
+    except InputError as error:
+        last = str(error).rstrip().splitlines()[-1]
+        raise InputError(last.removeprefix("moduli.errors.InputError: ")) from None
 
 
 def _to(value: Any, device: torch.device) -> Any:

@@ -19,7 +19,9 @@ class Data:
     they are trained on the same batches, and the input is encoded once for all of them.
 
     ``name`` names the input (a table, an image set) and with it the encoder.
-    ``shape`` is that of one sample, without the batch axis: `(features,)` or `(channels, H, W)`.
+    ``shape`` is that of one sample, without the batch axis: `(features,)`, `(channels, H, W)`, or
+    `(length,)` if samples are sequences of token numbers. ``tokens`` is then how many different numbers
+    there are, from 0; None for all other samples.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Data:
     train: Source
     val: Source
     test: Source
+    tokens: int | None = field(default=None, kw_only=True)
 
     def split(self, name: str) -> Source:
         """The split called "train", "val" or "test"."""
