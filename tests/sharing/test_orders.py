@@ -214,6 +214,16 @@ def test_number_of_layers(order, pools):
     assert len(structure.modules_pool) == 4 * pools
 
 
+@pytest.mark.parametrize("order", [single, hard], ids=["single", "hard"])
+def test_without_layers_everything_is_passed_on(order):
+    structure = order(TASKS, dense, 0, dropout=0.5)
+    hidden = {task: torch.randn(2, 3) for task in TASKS}
+    passed_on = structure(hidden)
+    assert all(passed_on[task] is hidden[task] for task in TASKS)
+    assert not structure.shared_parameters()
+    assert not structure.own(TASKS[0])
+
+
 def test_poolings_follow_the_layers():
     """f1 -> pool -> f2 -> pool -> decoder."""
     route = chain([0, 1], pooling=True)
@@ -228,8 +238,9 @@ def test_poolings_follow_the_layers():
 
 @pytest.mark.parametrize("order", [single, hard, permuted, soft], ids=["single", "hard", "permuted", "soft"])
 def test_impossible_sizes_are_refused(order):
-    with pytest.raises(InputError, match="layers is 0: give at least 1"):
-        order(TASKS, dense, 0)
+    least = 0 if order in (single, hard) else 1
+    with pytest.raises(InputError, match=f"layers is {least - 1}: give at least {least}"):
+        order(TASKS, dense, least - 1)
     with pytest.raises(InputError, match="no tasks: give at least one"):
         order([], dense)
     for rate in (1.0, -0.1, float("nan")):

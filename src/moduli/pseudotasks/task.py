@@ -12,12 +12,14 @@ from moduli.types import Part
 
 
 class TaskDecoders:
-    """The D decoders of one task. Whatever changes weights takes care of the optimizer's state.
+    """The D decoders of one task. What copies weights takes care of the optimizer's state as well.
 
-    Attributes:
+    Args:
         task: its name.
         rates: dropout rate before each decoder, `[D]`; may be written to.
         weights: for each decoder its weights; `part.value` may be written to.
+        buffers: for each decoder what else it has, such as running statistics.
+        optimizer: of the weights; None before training.
     """
 
     def __init__(
