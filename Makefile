@@ -41,7 +41,8 @@ docs: $(READY)
 	$(BIN)/mkdocs build --strict --quiet
 
 benchmark: $(READY)
-	set -e; for script in benchmarks/*_*.py; do $(BIN)/python $$script --quick; done
+	set -e; for script in $(filter-out benchmarks/harness.py,$(wildcard benchmarks/*.py)); do \
+		$(BIN)/python $$script --quick; done
 
 clean:
 	rm -rf $(VENV) site .pytest_cache .ruff_cache

@@ -6,8 +6,8 @@ A part stands between two comments, the first of which says what it shows and fr
     <!-- end -->
 
 Kinds of parts: `comparison` (a summary.json), `sweep` (that of an experiment over settings), `speed` (a
-benchmark's ratios), `growth` (its times by number of tasks). A file that does not exist yet gives a line that
-says so.
+benchmark's ratios), `growth` (its times by number of tasks), `limit` (how near it is to what is possible),
+`decoders` (the benchmark of pseudo-tasks). A file that does not exist yet gives a line that says so.
 
   python docs/generate.py           writes all parts
   python docs/generate.py --check   writes nothing; exit code 1 if a part is not what its file says
@@ -188,6 +188,46 @@ def growth(result: dict[str, Any]) -> str:
     return _table(head, rows) if rows else "No growth was measured."
 
 
+def decoders(result: dict[str, Any]) -> str:
+    """Ten decoders for each task: times against one and against a loop, beside the least possible; memory."""
+    ratios, limits, memory = result["ratios"], result["limit"], result["memory"]
+    rows = []
+    for case in dict.fromkeys(key.partition("/")[0] for key in ratios):
+        for way in ("shared", "independent"):
+            least = limits[case.split()[0]]["least_over_one"][way] if case.endswith("decoders") else None
+            rows.append(
+                [
+                    case,
+                    way,
+                    _range(ratios[f"{case}/{way}-over-one"]),
+                    "–" if least is None else f"{least:.2f}",
+                    _range(ratios[f"{case}/loop-{way}-over-one"]),
+                    _range(ratios[f"{case}/{way}-over-loop"]),
+                ]
+            )
+    head = ["case", "dropout", "ten over one", "least", "a loop over one", "ten over the loop"]
+    sizes = [
+        [case, *(f"{peak:.2f}" for peak in found["megabytes"].values())]
+        + [f"{found[size]:.2f}" for size in ("weights", "masked_inputs")]
+        for case, found in memory.items()
+    ]
+    ways = next(iter(memory.values()))["megabytes"]
+    columns = ["case", *(way.replace("-", ", ") for way in ways), "D × M × C", "D × B × M"]
+    turns = next(iter(ratios.values()))["runs"]
+    return "\n\n".join(
+        [
+            f"{_machine(result)} Medians of {turns} turns, and the range.",
+            _table(head, rows),
+            "Megabytes at the peak of the decoders' forward and backward, beyond parameters and data:",
+            _table(columns, sizes),
+        ]
+    )
+
+
+def _range(ratio: dict[str, float]) -> str:
+    return "{median:.2f} ({min:.2f} to {max:.2f})".format(**ratio)
+
+
 def _machine(result: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     threads = result.get("threads")
@@ -210,6 +250,7 @@ PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "speed": speed,
     "growth": growth,
     "limit": limit,
+    "decoders": decoders,
 }
 
 

@@ -107,9 +107,9 @@ def sweep_figure(summary: Mapping[str, Any]) -> Figure:
     key = MethodKey(methods, summary.get("baseline"))
     sheet = Sheet(WIDTH, key.height + rows * height)
     arrow = {"lower": "↓", "higher": "↑"}[summary["direction"]]
-    key.draw(
-        sheet, f"{summary['value']} {arrow}; bars: 95 % interval over {summary['seeds']} seeds", lines=True
-    )
+    seeds = summary["seeds"]
+    spread = f"bars: 95 % interval over {seeds} seeds" if seeds > 1 else "one seed"
+    key.draw(sheet, f"{summary['value']} {arrow}; {spread}", lines=True)
     for number, panel in enumerate(panels):
         row, column = divmod(number, columns)
         left, top = 0.65 + column * cell, key.height + row * height + 0.25

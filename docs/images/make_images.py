@@ -3,11 +3,13 @@
   python docs/images/make_images.py
 
 `routes.png` needs nothing. `demo.png` is the comparison figure of the report of `make demo`, drawn from
-`results/demo/summary.json`, which is a copy of `runs/demo/summary.json`.
+`results/demo/summary.json`, which is a copy of `runs/demo/summary.json`. The others are copies of figures
+that the experiments wrote into `results/`.
 """
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -21,6 +23,18 @@ from moduli.sharing import draw_route
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parents[1] / "results"
+COPIES = {
+    "soft_uci.png": "soft_uci/cpu/metric/curves.png",
+    "soft_random_patterns.png": "soft_random_patterns/cpu/figure.png",
+    "soft_mnist.png": "soft_mnist/cpu/figure.png",
+    "soft_mnist_scales.png": "soft_mnist/cpu/scales_by_step.png",
+    "soft_mnist_order.png": "soft_mnist/cpu/soft_order.png",
+    "soft_fours.png": "soft_fours/cpu/reconstructions.png",
+    "soft_fours_sigmoid.png": "soft_fours/cpu/sigmoid_swept.png",
+    "soft_fours_softmax.png": "soft_fours/cpu/softmax_swept.png",
+    "soft_omniglot.png": "soft_omniglot/cpu/figure.png",
+    "soft_omniglot_usage.png": "soft_omniglot/cpu/usage.png",
+}
 
 
 def routes() -> Figure:
@@ -50,6 +64,9 @@ def main() -> None:
     summary = RESULTS / "demo" / "summary.json"
     if summary.exists():
         (HERE / "demo.png").write_bytes(png(comparison_figure(read_summary(summary)), dpi=110))
+    for name, figure in COPIES.items():
+        if (RESULTS / figure).exists():
+            shutil.copy(RESULTS / figure, HERE / name)
     for path in sorted(HERE.glob("*.png")):
         print(f"{path.name}: {path.stat().st_size / 1024:.0f} KB")
 

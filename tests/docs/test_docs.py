@@ -262,6 +262,29 @@ def test_a_part_is_written_from_its_file(generate, tmp_path):
     assert "| 50 | 10 | 4.00 | 3.00 to 5.00 | 9 |" in generate.growth(SPEED)
 
 
+def test_decoders_are_written_beside_the_least_possible(generate):
+    ratio = {"median": 1.5, "min": 1.0, "max": 2.0, "runs": 9}
+    keys = [f"{way}-over-{other}" for way in ("shared", "independent") for other in ("one", "loop")]
+    keys += ["loop-shared-over-one", "loop-independent-over-one"]
+    text = generate.decoders(
+        {
+            "device": "test",
+            "threads": 1,
+            "versions": {"torch": "2"},
+            "ratios": {f"lstm {part}/{key}": ratio for part in ("step", "decoders") for key in keys},
+            "limit": {"lstm": {"least_over_one": {"shared": 1.25, "independent": 2.0}}},
+            "memory": {
+                "lstm": {"megabytes": {"one": 1, "loop-shared": 2}, "weights": 3, "masked_inputs": 4},
+            },
+        }
+    )
+    three = "1.50 (1.00 to 2.00)"
+    assert f"| lstm step | shared | {three} | – | {three} | {three} |" in text
+    assert f"| lstm decoders | independent | {three} | 2.00 | {three} | {three} |" in text
+    assert "| case | one | loop, shared | D × M × C | D × B × M |" in text
+    assert "| lstm | 1.00 | 2.00 | 3.00 | 4.00 |" in text
+
+
 def test_a_comparison_is_written_with_its_summed_loss(generate):
     tasks = moduli.from_arrays("t", np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 2)
     methods = {

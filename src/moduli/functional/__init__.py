@@ -1,7 +1,7 @@
 """Mathematics: tensors in, tensors out. No state, no files, no global random numbers."""
 
 from moduli.functional.constant import constant
-from moduli.functional.decoders import linear_apart, mask_apart
+from moduli.functional.decoders import linear_apart, linear_together, mask_apart
 from moduli.functional.dropout import dropout
 from moduli.functional.joined import concatenate, stack_padded
 from moduli.functional.lstm import masked_lstm
@@ -13,6 +13,7 @@ __all__ = [
     "constant",
     "dropout",
     "linear_apart",
+    "linear_together",
     "mask_apart",
     "masked_lstm",
     "soft_merge",

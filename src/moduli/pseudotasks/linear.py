@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from moduli.functional import concatenate, linear_apart, stacked_linear
+from moduli.functional import concatenate, linear_apart, linear_together, stacked_linear
 from moduli.modules.bank import padded
 from moduli.types import Part
 
@@ -53,27 +53,24 @@ class LinearDecoders(nn.Module):
 
     def every(self, hidden: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The outputs of all decoders, `{task: [D, B, outputs]}`; all of a task read the same numbers."""
-        weight, bias, inputs = self._gather(hidden)
-        outputs = stacked_linear(inputs, weight.flatten(2), bias.flatten(1))
-        shape = (self.decoders, bias.shape[-1])
-        return {
-            t: self._cut(t, y.unflatten(-1, shape).transpose(0, 1))
-            for t, y in zip(hidden, outputs, strict=True)
-        }
+        return self._every(hidden, linear_together)
 
     def every_apart(self, hidden: Mapping[str, Tensor], rates: Tensor) -> dict[str, Tensor]:
         """As `every`, with dropout of its own before each decoder, at `rates [tasks in hidden, D]`."""
+        return self._every(hidden, linear_apart, rates)
+
+    def _every(
+        self, hidden: Mapping[str, Tensor], linear: Callable[..., Tensor], *more: Tensor
+    ) -> dict[str, Tensor]:
+        """Applies a function of inputs, weights, biases and `more`, for as many tasks at once as can be."""
         weight, bias, inputs = self._gather(hidden)
-        if all(x is inputs[0] for x in inputs):
-            joined = inputs[0].expand(len(inputs), *inputs[0].shape)
-        elif all(x.shape == inputs[0].shape for x in inputs):
-            joined = concatenate(inputs).view(len(inputs), *inputs[0].shape)
+        joined = _joined(inputs)
+        if joined is not None:
+            outputs = linear(joined, weight, bias, *more).unbind(0)
         else:
-            each = zip(inputs, weight.split(1), bias.split(1), rates.split(1), strict=True)
-            separate = [linear_apart(x.unsqueeze(0), w, b, r)[0] for x, w, b, r in each]
-            return {task: self._cut(task, y) for task, y in zip(hidden, separate, strict=True)}
-        outputs = linear_apart(joined, weight, bias, rates)
-        return {task: self._cut(task, y) for task, y in zip(hidden, outputs.unbind(0), strict=True)}
+            rows = zip(*(x.split(1) for x in (weight, bias, *more)), strict=True)
+            outputs = [linear(x.unsqueeze(0), *row)[0] for x, row in zip(inputs, rows, strict=True)]
+        return {task: self._cut(task, y) for task, y in zip(hidden, outputs, strict=True)}
 
     def one(self, hidden: Mapping[str, Tensor], chosen: Tensor) -> dict[str, Tensor]:
         """The outputs of one decoder of each task, `{task: [B, outputs]}`; `chosen [tasks in hidden]`."""
@@ -133,3 +130,13 @@ class LinearDecoders(nn.Module):
                 Part("frozen_bias", self.frozen_bias, (row, every, slice(o))),
             ]
         return parts
+
+
+def _joined(inputs: Sequence[Tensor]) -> Tensor | None:
+    """What tasks read as one tensor `[L, B, I]`, or `[1, B, I]` if it is the same; None for different B."""
+    first = inputs[0]
+    if all(x is first for x in inputs):
+        return first.unsqueeze(0)
+    if all(x.shape == first.shape for x in inputs):
+        return concatenate(inputs).view(len(inputs), *first.shape)
+    return None

@@ -23,7 +23,13 @@ from moduli.evaluation.tables import (
     total_rows,
 )
 from moduli.files import write_file
-from moduli.report.pictures import Picture, curve_pictures, sharing_pictures, value_pictures
+from moduli.report.pictures import (
+    Picture,
+    curve_pictures,
+    decoder_pictures,
+    sharing_pictures,
+    value_pictures,
+)
 from moduli.report.records import Records, read_records
 from moduli.report.style import png
 
@@ -53,7 +59,8 @@ def write_report(run_dir: Path | str, pictures: Sequence[Picture] = ()) -> Path:
     values = value_pictures(summary)
     curves = curve_pictures(summary, records)
     sharing = sharing_pictures(summary, records)
-    for picture in [*values, *curves, *sharing, *pictures]:
+    decoders = decoder_pictures(summary, records)
+    for picture in [*values, *curves, *sharing, *decoders, *pictures]:
         if isinstance(picture.figure, Figure):
             write_file(folder / "plots" / f"{picture.name}.png", png(picture.figure))
     environment = Environment(
@@ -75,6 +82,7 @@ def write_report(run_dir: Path | str, pictures: Sequence[Picture] = ()) -> Path:
         values=values,
         curves=curves,
         sharing=sharing,
+        decoders=decoders,
         pictures=list(pictures),
         tasks=[_task(summary, task, run.get("data", {})) for task in summary["tasks"]],
         config=config.read_text(encoding="utf-8", errors="replace") if config.exists() else "",

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from moduli.evaluation.summary import Summary
 from moduli.report.curves import LOSS, METRIC, learning_curves, task_curves
+from moduli.report.decoders import dropout_schedules, trajectories_figure
 from moduli.report.figures import comparison_figure, gains_figure
 from moduli.report.records import Records
 from moduli.report.routes import routes_figure
@@ -137,3 +138,29 @@ def sharing_pictures(summary: Summary, records: Records) -> list[Picture]:
             ),
         ]
     return _present(pictures)
+
+
+def decoder_pictures(summary: Summary, records: Records) -> list[Picture]:
+    """Pseudo-tasks: how the decoders of a task move, and their dropout rates."""
+    return _present(
+        [
+            (
+                "trajectories",
+                "How the decoders of one task move: each point is the weights of one decoder after a phase, "
+                "before the control acts, projected by t-SNE with cosine distances. What is near was alike; "
+                "sizes of gaps, directions and the shape of a cloud mean little. A frozen decoder is one "
+                "point. Vectors of more than 256 numbers were first projected at random to 256.",
+                "Scatter plots, one for each method with several decoders for a task: the paths of the "
+                "decoders' weights over training in two dimensions.",
+                trajectories_figure(summary, records),
+            ),
+            (
+                "dropout-schedules",
+                "Dropout rates that the control changed, in the first run of each method. Thin: one task, "
+                "the mean over its decoders. Thick: the mean over all tasks.",
+                "Mean dropout rate before the decoders by training step, one thin line per task and a thick "
+                "one for their mean.",
+                dropout_schedules(summary, records),
+            ),
+        ]
+    )

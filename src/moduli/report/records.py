@@ -12,19 +12,22 @@ from typing import Any
 import pandas as pd
 
 KEYS = ["method", "seed", "step", "split", "task"]
+SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
 class Records:
     """The lines of `metrics.jsonl`.
 
-    ``curves`` has the columns method, seed, step, split, task, loss, and one per metric; ``scales`` are the
-    records of the split "scales"; ``skipped`` counts lines that could not be read (a killed run leaves half
-    a line). A line that was written twice, because a run was resumed, counts once, as written last.
+    ``curves`` has the columns method, seed, step, split, task, loss, and one per metric; ``scales`` and
+    ``decoders`` are the records of the splits of these names, by method, seed and step; ``skipped`` counts
+    lines that could not be read (a killed run leaves half a line). A line that was written twice, because a
+    run was resumed, counts once, as written last.
     """
 
     curves: pd.DataFrame
     scales: list[dict[str, Any]]
+    decoders: list[dict[str, Any]]
     skipped: int = 0
 
     @cached_property
@@ -46,13 +49,24 @@ def read_records(path: Path | str) -> Records:
         for line in known
         if line["split"] == "scales" and isinstance(line.get("scales"), dict)
     }
-    curves = pd.DataFrame([line for line in known if line["split"] != "scales" and "task" in line])
+    decoders = {
+        (line["method"], line["seed"], line["step"], line["task"]): line
+        for line in known
+        if line["split"] == "decoders" and "task" in line
+    }
+    curves = pd.DataFrame([line for line in known if line["split"] in SPLITS and "task" in line])
     if curves.empty:
         curves = pd.DataFrame(columns=[*KEYS, "loss"])
     numbers = [column for column in curves.columns if column not in KEYS]
     curves[numbers] = curves[numbers].apply(pd.to_numeric, errors="coerce")
     curves = curves.drop_duplicates(KEYS, keep="last").sort_values("step", kind="stable", ignore_index=True)
-    return Records(curves, [scales[key] for key in sorted(scales)], len(lines) - len(known))
+    skipped = len(lines) - len(known)
+    return Records(curves, _by_step(scales), _by_step(decoders), skipped)
+
+
+def _by_step(records: dict[tuple, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sorted by method, seed and step; records of one step keep their order."""
+    return [records[key] for key in sorted(records, key=lambda key: key[:3])]
 
 
 def _lines(path: Path) -> Iterator[Any]:
