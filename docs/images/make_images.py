@@ -34,6 +34,9 @@ COPIES = {
     "soft_fours_softmax.png": "soft_fours/cpu/softmax_swept.png",
     "soft_omniglot.png": "soft_omniglot/cpu/figure.png",
     "soft_omniglot_usage.png": "soft_omniglot/cpu/usage.png",
+    "pta_omniglot.png": "pta_omniglot/cpu/figure.png",
+    "pta_imdb.png": "pta_imdb/cpu/figure.png",
+    "pta_imdb_trajectories.png": "pta_imdb/cpu/trajectories.png",
 }
 
 
