@@ -20,11 +20,11 @@ orders, the splits are fixed); Glorot-uniform weights. Images are 105x105, as pu
 
 The miniature (cpu) differs: images of 32x32, so that 2x2 are left after the fourth pooling instead of 6x6;
 24 filters; few and small alphabets (the order of seed 3 begins with four of 16 to 26 characters; the paper
-scale has seed 0); 1000 steps, after which all methods are still learning.
+scale has seed 0); 1000 steps, after which all methods are still learning, and 3000 for one setting (panel 3).
 
   scale   image   filters   alphabets             splits with   steps   seeds   time on 1 CPU core
   smoke      16         8   2                               2      10       1   20 s
-  cpu        32        24   2, 4                            4    1000       3   35 min
+  cpu        32        24   2, 4                            4    1000       3   50 min
   paper     105        53   10, 20, 30, 40, 50             50  20 000       5   for an accelerator
 
   python experiments/soft_omniglot.py --scale cpu
@@ -63,11 +63,12 @@ class Scale(NamedTuple):
     steps: int
     seeds: int
     order: int
+    longer: int = 0  # steps of a second training with 20 % held out
 
 
 SCALES = {
     "smoke": Scale(16, 8, (2,), 2, 10, 1, 3),
-    "cpu": Scale(32, 24, (2, 4), 4, 1000, 3, 3),
+    "cpu": Scale(32, 24, (2, 4), 4, 1000, 3, 3, longer=3000),
     "paper": Scale(105, 53, (10, 20, 30, 40, 50), 50, 20_000, 5, 0),
 }
 SPLITS = {"10 %": "90/10", "20 %": "80/20"}
@@ -110,7 +111,8 @@ def methods(tasks: Sequence[Task], scale: Scale) -> dict[str, Callable[[int], Jo
 
 def errors(options: Namespace, scale: Scale, count: int, split: str) -> tuple[dict[str, list[float]], Path]:
     """Mean test error in percent by method and seed, and the folder with all of it."""
-    folder = options.folder / f"{count}-alphabets-{split.replace('/', '-')}"
+    longer = f"-{scale.steps}-steps" * (scale.steps != SCALES[options.scale].steps)
+    folder = options.folder / f"{count}-alphabets-{split.replace('/', '-')}{longer}"
     try:
         tasks = omniglot.tasks(count, seed=scale.order, size=scale.size, split=split)
     except InputError as error:
@@ -173,15 +175,21 @@ def main() -> None:
         for method, values in values_of.items():
             by_split.setdefault(method, []).append(values)
     title = f"{scale.of_splits} alphabets"
+    panels = [
+        Panel("by number of alphabets, 20 % held out", "alphabets", scale.counts, by_count),
+        Panel(f"{title}, by share held out", "share held out", list(SPLITS), by_split, PUBLISHED),
+    ]
+    if scale.longer:
+        values_of, folder = errors(options, scale._replace(steps=scale.longer), scale.of_splits, "80/20")
+        by_steps = {method: [by_split[method][-1], values] for method, values in values_of.items()}
+        steps = [scale.steps, scale.longer]
+        panels.append(Panel(f"{title}, 20 % held out, by steps of training", "steps", steps, by_steps))
     write_sweep(
         into,
         "soft order of convolutions on Omniglot",
         "error on the held-out drawings, mean over alphabets, %",
         "lower",
-        [
-            Panel("by number of alphabets, 20 % held out", "alphabets", scale.counts, by_count),
-            Panel(f"{title}, by share held out", "share held out", list(SPLITS), by_split, PUBLISHED),
-        ],
+        panels,
         device=options.device,
         seeds=options.seeds or scale.seeds,
         baseline="hard",
