@@ -21,7 +21,7 @@ two to four), and a meta-iteration is a quarter of an epoch, so that there are a
 
   scale   units   steps   meta-iteration   seeds   time
   smoke      16      16          4             1   20 s on 1 CPU core
-  cpu        64   2 816        176             3   25 min on 1 CPU core
+  cpu        64   2 816        176             6   45 min on 1 CPU core
   paper     128  10 545        703            10   8 h on 1 CPU core
 
   python experiments/pta_imdb.py --scale cpu
@@ -56,7 +56,7 @@ class Scale(NamedTuple):
 
 SCALES = {
     "smoke": Scale(16, 16, 4, 1, length=10, decoders=(4,)),
-    "cpu": Scale(64, 4 * 704, 176, 3),
+    "cpu": Scale(64, 4 * 704, 176, 6),
     "paper": Scale(128, 15 * 703, 703, 10),
 }
 WORDS, DROPOUT = 20_000, 0.5
