@@ -277,6 +277,16 @@ def test_modules_that_cannot_be_drawn_anew_need_a_maker():
     assert model.decoders.number == 3
 
 
+def test_decoders_that_tasks_share_are_refused():
+    """Copies for each task would silently end the sharing."""
+    tasks = tiny_tasks(("a", "c"))
+    core, shared = tiny_model(tasks), nn.Linear(6, 1)
+    model = JointModel(tasks, core.structure, core.encoders, {"a": shared, "c": shared})
+    with pytest.raises(InputError, match="tasks share a decoder"):
+        augment(model, "I", 3)
+    assert isinstance(model.decoders, Each), "the model was changed"
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

@@ -44,7 +44,7 @@ def augment(
         The model.
 
     Raises:
-        InputError: if the decoders cannot be copied, or a number or letter is impossible.
+        InputError: if the decoders cannot be copied, tasks share one, or a number or letter is impossible.
     """
     control = PTA(control) if isinstance(control, str) else control
     given = model.decoders
@@ -55,6 +55,8 @@ def augment(
                 new.value.copy_(old.value)
         bank.to(given.weights[0])
     elif isinstance(given, Each):
+        if given.shared_parameters():
+            raise InputError("tasks share a decoder, so it cannot be several for each: give each its own")
         members = {task: given.members[position] for task, position in given.names.items()}
         copies = {task: _copies(task, module, decoders, make) for task, module in members.items()}
         bank = DecoderBank(copies, decoders, control, dropout, ensemble, trajectories)

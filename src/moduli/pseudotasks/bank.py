@@ -213,8 +213,8 @@ class DecoderBank(nn.Module):
             decoders = self.decoders_of(task)
             for number, part in enumerate(bank.own(task)):
                 values = [weights[number].value for weights in decoders.weights]
-                mean = torch.stack(values).mean(0)
-                part.value.copy_(mean if self.ensemble else values[int(self.chosen[row])])
+                one = torch.stack(values).mean(0) if self.ensemble else values[int(self.chosen[row])]
+                part.value.copy_(one)
         return bank.train(self.training)
 
     def shared_parameters(self) -> list[nn.Parameter]:

@@ -31,8 +31,8 @@ class PTA:
     * **D**, independent dropout: before each decoder other numbers are dropped.
     * **P**, perturb: after each phase normal noise is added to the weights.
     * **H**, hyperperturb: after each phase noise is added to the dropout rates (needs D), within a range.
-    * **G**, greedy: after each phase all decoders of a task become copies of its best (needs P or D, or
-      they would stay equal for ever).
+    * **G**, greedy: after each phase all decoders of a task become copies of its best (needs P, D or
+      F, or they would stay equal for ever).
 
     P, H and G change all decoders of a task but its best: the one with the least error on the validation
     split, of equal errors that with the least loss, then the first. First the best is copied (G), then
@@ -45,7 +45,8 @@ class PTA:
 
     Args:
         letters: such as "HGD".
-        eps_p: noise on weights. eps_h: noise on dropout rates.
+        eps_p: noise on weights.
+        eps_h: noise on dropout rates.
         rates: least and greatest dropout rate under H.
         eps_is_variance: whether the two eps are variances.
         literal: whether decoders whose error equals that of the best are all left as they are.
@@ -118,5 +119,5 @@ def _checked(letters: str) -> str:
     if "H" in letters and "D" not in letters:
         raise InputError(f"control {letters!r}: H perturbs the rates of independent dropout, so add D")
     if "G" in letters and not set("PDF") & set(letters):
-        raise InputError(f"control {letters!r}: after G all decoders are equal for ever, so add P or D")
+        raise InputError(f"control {letters!r}: after G all decoders are equal for ever, so add P, D or F")
     return letters
