@@ -138,6 +138,19 @@ def panel(
     return Panel(title, "decoders", shown, series, published)
 
 
+def gains(errors: Panel) -> Panel:
+    """What each control takes off the error of one decoder, seed by seed: what Figures 2 and 3 show."""
+    one = errors.series[ONE][0]
+    series = {
+        control: [
+            [a - b for a, b in zip(one, values, strict=True)] if values else [] for values in by_number[1:]
+        ]
+        for control, by_number in errors.series.items()
+        if control != ONE
+    }
+    return Panel(errors.title, errors.axis, errors.points[1:], series)
+
+
 def run(options: Any, scale: Scale, alphabets: int, points: Points, folder: Path) -> list[Panel]:
     """Single-task and multitask learning of so many alphabets."""
     try:
@@ -179,17 +192,26 @@ def main() -> None:
             longer = scale._replace(steps=scale.longer, phase=2 * scale.phase)
             folder = options.folder / "longer"
             panels += run(options, longer, scale.alphabets, dict.fromkeys(FEW, (4,)), folder)
-    write_sweep(
-        options.results / "pta_omniglot" / options.scale,
-        "pseudo-task augmentation on Omniglot",
-        "test error, %",
-        "lower",
-        panels,
-        device=options.device,
-        seeds=options.seeds or scale.seeds,
-        baseline=ONE,
-        steps=scale.steps,
-    )
+    for folder, value, direction, shown in (
+        ("", "test error, %", "lower", panels),
+        (
+            "gains",
+            "decrease of the test error from one decoder, points",
+            "higher",
+            [gains(p) for p in panels],
+        ),
+    ):
+        write_sweep(
+            options.results / "pta_omniglot" / options.scale / folder,
+            "pseudo-task augmentation on Omniglot",
+            value,
+            direction,
+            shown,
+            device=options.device,
+            seeds=options.seeds or scale.seeds,
+            baseline=ONE,
+            steps=scale.steps,
+        )
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ COPIES = {
     "soft_omniglot.png": "soft_omniglot/cpu/figure.png",
     "soft_omniglot_usage.png": "soft_omniglot/cpu/usage.png",
     "pta_omniglot.png": "pta_omniglot/cpu/figure.png",
+    "pta_omniglot_gains.png": "pta_omniglot/cpu/gains/figure.png",
     "pta_imdb.png": "pta_imdb/cpu/figure.png",
     "pta_imdb_trajectories.png": "pta_imdb/cpu/trajectories.png",
 }
