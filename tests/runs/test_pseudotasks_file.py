@@ -92,18 +92,17 @@ def test_omniglot(tmp_path, monkeypatch):
     if not (DATA / "omniglot_105.npz").exists():
         pytest.skip("needs Omniglot: set MODULI_DATA")
     monkeypatch.setenv("MODULI_DATA", str(DATA))
-    (tmp_path / "omniglot.yaml").write_text(
-        """
-        tasks: [{data: omniglot, alphabets: [Korean, Greek], size: 16}]
-        sharing: {kind: hard, width: 4, dropout: 0.2}
-        pseudotasks: {decoders: 3, control: HGD}
-        compare: [{kind: hard, pseudotasks: {decoders: 3, control: F}}]
-        train: {steps: 4, batch_size: 4, phase: 2}
-        seeds: 1
-        """
-    )
+    variants = [{"kind": "hard", "pseudotasks": {"decoders": 3, "control": c}} for c in EIGHT]
+    content = {
+        "tasks": [{"data": "omniglot", "alphabets": ["Korean", "Greek"], "size": 16}],
+        "sharing": {**variants[0], "width": 4, "dropout": 0.2},
+        "compare": variants[1:],
+        "train": {"steps": 4, "batch_size": 4, "phase": 2},
+        "seeds": 1,
+    }
+    (tmp_path / "omniglot.yaml").write_text(yaml.safe_dump(content))
     result = run_file(tmp_path / "omniglot.yaml", tmp_path / "out")
-    assert list(result.summary["methods"]) == ["hard+HGD", "hard+F"]
+    assert list(result.summary["methods"]) == [f"hard+{control}" for control in EIGHT]
     assert not result.failures
 
 
