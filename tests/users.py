@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moduli import Losses, Part, Phase, Scores
+from moduli import Combine, Losses, Part, Phase, Schedule, Scores
 
 
 class SharedThenOwn(nn.Module):
@@ -38,7 +38,7 @@ class SharedThenOwn(nn.Module):
         return [Part("gain", self.gain, row), Part("centre", self.centre, row)]
 
 
-class ByRecentLoss:
+class ByRecentLoss(Combine):
     """A user's combine with state and a parameter: losses over their running means, times a learned gain."""
 
     def __init__(self):
@@ -65,7 +65,7 @@ class ByRecentLoss:
             self.log_gain.copy_(state["log_gain"])
 
 
-class WorstTwo:
+class WorstTwo(Schedule):
     """A user's schedule: by turns one task, and the two with the lowest fitness seen last."""
 
     def __init__(self):

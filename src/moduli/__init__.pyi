@@ -1,5 +1,6 @@
 from .balancing import (
     Equal as Equal,
+    Weighting as Weighting,
     Weights as Weights,
 )
 from .errors import (
@@ -77,9 +78,11 @@ from .training import (
 )
 from .types import (
     Batch as Batch,
+    Combine as Combine,
     Losses as Losses,
     Part as Part,
     Phase as Phase,
+    Schedule as Schedule,
     Scores as Scores,
 )
 

@@ -13,10 +13,12 @@ and of one meta-iteration (``training/loop.py``)::
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -47,13 +49,31 @@ class Losses:
 
     ``mean[t]`` is a scalar: the mean over the labelled samples of task t, 0 where the batch has none.
     ``samples[t]`` is `[..., B]`, per sample, 0 where unlabelled (leading axes: decoders).
-    ``outputs`` and ``targets`` are what the losses were made from.
+    ``outputs`` and ``targets`` are what the losses were made from. ``labelled[t]`` says which samples have
+    a label, `[..., B]`; a task that is not there has all.
+
+    In fp16 all losses are multiplied by ``scale`` (see `moduli.training.precision`), so that whatever is
+    linear in them needs no care. What depends on how large a loss *is* asks for `values`.
     """
 
     mean: Mapping[str, Tensor]
     samples: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
     targets: Mapping[str, Tensor]
+    labelled: Mapping[str, Tensor] = field(default_factory=dict)
+    scale: Tensor | None = None
+
+    def values(self) -> Tensor:
+        """The mean losses as they are, without scale and gradient: one number for each task, in order."""
+        stacked = torch.stack([loss.detach() for loss in self.mean.values()])
+        return stacked if self.scale is None else stacked / self.scale
+
+    def average(self, task: str, samples: Tensor) -> Tensor:
+        """The mean of some `[..., B]` over the labelled samples of a task, and over its decoders."""
+        labelled = self.labelled.get(task)
+        if labelled is None:
+            return samples.mean()
+        return ((samples * labelled).sum(-1) / labelled.sum(-1).clamp(min=1)).mean()
 
 
 Cost = tuple[float, float]
@@ -191,28 +211,73 @@ class Structure(Stage, Protocol):
 
 @runtime_checkable
 class Combine(Stateful, Protocol):
-    """Makes one gradient out of many losses."""
+    """Makes one gradient out of many losses.
 
+    Subclass it and write `backward`; the rest is there for those that need it. A combine that keeps
+    anything between steps has it in its state.
+    """
+
+    @abstractmethod
     def backward(self, losses: Losses, model: Model) -> None:
         """Adds to `.grad` of the parameters what this step should follow."""
         ...
 
+    def attach(self, model: Model) -> None:
+        """Called once, before the first step, with the model that is trained."""
+
     def parameters(self) -> Sequence[Parameter]:
-        """Parameters of the balancing itself that the optimizer is to train (usually none)."""
-        ...
+        """Parameters of the balancing itself that the optimizer is to train, without weight decay."""
+        return ()
+
+    def observe(self, scores: Scores) -> None:
+        """Called with the validation scores after every phase."""
+
+    def record(self) -> list[dict[str, Any]]:
+        """What is to be logged of a phase, such as the mean weights; called once, at its end."""
+        return []
+
+    def state_dict(self) -> State:
+        return {}
+
+    def load_state_dict(self, state: State, /) -> None:
+        """Goes back to the moment at which the state was taken."""
 
 
 @runtime_checkable
 class Schedule(Stateful, Protocol):
-    """Which tasks take part in the next step."""
+    """Which tasks take part in the next step.
 
+    Subclass it and write `choose`; the rest is there for those that need it. A schedule that keeps anything
+    between steps has it in its state.
+    """
+
+    @abstractmethod
     def choose(self, tasks: Sequence[str], step: int) -> Sequence[str]:
         """A non-empty subset of `tasks`, in their order."""
         ...
 
+    def rate(self, tasks: Sequence[str]) -> float:
+        """Factor on the learning rate of the step that trains `tasks`, which were just chosen."""
+        return 1.0
+
+    def attach(self, model: Any) -> None:
+        """Called once, before the first step, with the `moduli.JointModel` that is trained."""
+
+    def after_step(self, losses: Losses) -> None:
+        """Called with the losses of every step, after it."""
+
     def observe(self, scores: Scores) -> None:
         """Called with the validation scores after every phase."""
-        ...
+
+    def record(self) -> list[dict[str, Any]]:
+        """What is to be logged of a phase; called once, at its end."""
+        return []
+
+    def state_dict(self) -> State:
+        return {}
+
+    def load_state_dict(self, state: State, /) -> None:
+        """Goes back to the moment at which the state was taken."""
 
 
 @runtime_checkable

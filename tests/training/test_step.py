@@ -12,6 +12,7 @@ from torch import nn
 
 from moduli import (
     Binary,
+    Combine,
     Data,
     Dense,
     JointModel,
@@ -19,6 +20,7 @@ from moduli import (
     Multiclass,
     Multilabel,
     Regression,
+    Schedule,
     Task,
     TensorSource,
     Train,
@@ -139,7 +141,7 @@ def test_clipping_bounds_the_norm_of_the_whole_gradient():
 # ------------------------------------------------------------------ losses and labels
 
 
-class Spy:
+class Spy(Combine):
     """An equal-weights combine that keeps the losses it was given."""
 
     def __init__(self):
@@ -247,7 +249,7 @@ def test_tasks_of_one_input_share_the_batch_and_its_encoding():
 
 
 def test_an_input_that_no_chosen_task_reads_is_not_drawn():
-    class OnlyOwn:
+    class OnlyOwn(Schedule):
         def choose(self, tasks, step):
             return ["own"]
 

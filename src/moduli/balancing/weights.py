@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import torch
-from torch.nn import Parameter
+from torch import Tensor
 
+from moduli.balancing.weighting import Weighting
 from moduli.errors import InputError
-from moduli.types import Losses, Model, State
 
 
-class Weights:
+class Weights(Weighting):
     """Follows the gradient of sum_t w_t L_t.
 
     Args:
@@ -21,21 +20,17 @@ class Weights:
         InputError: if a weight is negative.
     """
 
+    kept = ("_weights",)
+
     def __init__(self, weights: Mapping[str, float]):
+        super().__init__()
         for task, weight in weights.items():
             if not weight >= 0:
                 raise InputError(f"the weight of task {task!r} is {weight}: give a number of at least 0")
         self.weights = dict(weights)
 
-    def backward(self, losses: Losses, model: Model) -> None:
-        weighted = [self.weights.get(task, 1.0) * loss for task, loss in losses.mean.items()]
-        torch.stack(weighted).sum().backward()
+    def begin(self, losses: Tensor) -> None:
+        self._weights = losses.new_tensor([self.weights.get(task, 1.0) for task in self.tasks])
 
-    def parameters(self) -> Sequence[Parameter]:
-        return ()
-
-    def state_dict(self) -> State:
-        return {"weights": dict(self.weights)}
-
-    def load_state_dict(self, state: State, /) -> None:
-        self.weights = dict(state["weights"])
+    def weigh(self, losses: Tensor) -> Tensor:
+        return self._weights

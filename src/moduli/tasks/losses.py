@@ -40,12 +40,15 @@ def task_losses(
 
     samples: dict[str, Tensor] = {}
     mean: dict[str, Tensor] = {}
+    labels: dict[str, Tensor] = {}
     for names in groups.values():
         kind, full = tasks[names[0]].kind, names[0] in complete
         if len(names) < _STACK_FROM:
             for name in names:
                 samples[name] = kind.loss(outputs[name], targets[name])
                 labelled = None if full else kind.labelled(targets[name])
+                if labelled is not None:
+                    labels[name] = labelled
                 mean[name] = _mean(samples[name], labelled)
                 if mean[name].dim():  # several decoders
                     mean[name] = mean[name].mean()
@@ -55,10 +58,14 @@ def task_losses(
         decoders = stacked.dim() - 3
         target = target.view(len(names), *[1] * decoders, *target.shape[1:])
         loss = kind.loss(stacked, target)  # [G, ..., B]
-        means = _mean(loss, None if full else kind.labelled(target))
+        labelled = None if full else kind.labelled(target)
+        if labelled is not None:
+            labels.update(zip(names, labelled.unbind(0), strict=True))
+        means = _mean(loss, labelled)
         samples.update(zip(names, loss.unbind(0), strict=True))
         mean.update(zip(names, (means.flatten(1).mean(1) if decoders else means).unbind(0), strict=True))
-    return Losses({n: mean[n] for n in outputs}, {n: samples[n] for n in outputs}, outputs, targets)
+    ordered = ({n: mean[n] for n in outputs}, {n: samples[n] for n in outputs})
+    return Losses(*ordered, outputs, targets, labels)
 
 
 def _mean(samples: Tensor, labelled: Tensor | None) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -100,7 +99,11 @@ class Trainer:
         self.step, self.phases, self.seconds = 0, 0, 0.0
         self._running = RunningMean(list(self.tasks), self.device)
 
-        optimizer = self.train.make_optimizer([*self.model.parameters(), *self.combine.parameters()])
+        for parameter in self.combine.parameters():
+            parameter.data = parameter.data.to(self.device)
+        self.combine.attach(self.model)
+        self.schedule.attach(self.model)
+        optimizer = self.train.make_optimizer(self.model.parameters(), self.combine.parameters())
         self.parts = Parts(
             model=self.model,
             forward=torch.compile(self.model) if self.train.compile else self.model,  # type: ignore[arg-type]
@@ -152,9 +155,10 @@ class Trainer:
     def one_step(self) -> None:
         """One training step, counted: see `moduli.training.step.train_step` for what it does."""
         names = list(self.schedule.choose(list(self.tasks), self.step))
-        losses = train_step(self.parts, names)
+        losses = train_step(self.parts, names, self.schedule.rate(names))
         self.step += 1
         self._running.add(losses.mean)
+        self.schedule.after_step(losses)
         if self.progress.wants_losses():
             self.progress.update(self.step, self._running.means())
 
@@ -168,6 +172,7 @@ class Trainer:
         phase = Phase(self.model, scores, self.parts.optimizer, self.phases, self.step)
         for control in self.controls:
             control.after_phase(phase)
+        self.combine.observe(scores)
         self.schedule.observe(scores)
         self._running.reset()
         self._save()
@@ -195,7 +200,8 @@ class Trainer:
         return evaluate(self.model, self.tasks, split, size, self.device, every_metric, choose)
 
     def _check_finite(self, losses: Mapping[str, float]) -> None:
-        bad = [f"training loss of task {t!r} is {x}" for t, x in losses.items() if not math.isfinite(x)]
+        first = self._running.first_infinite()
+        bad = [] if first is None else [f"training loss of task {first!r} is {losses[first]}"]
         bad += [
             f"parameter {n!r} is not finite"
             for n, p in self.model.named_parameters()
@@ -224,7 +230,8 @@ class Trainer:
             }
             for task in self.tasks
         ]
-        records += [{"step": self.step, **record} for record in self.model.record()]
+        told = [*self.model.record(), *self.combine.record(), *self.schedule.record()]
+        records += [{"step": self.step, **record} for record in told]
         self.history += records
         if self._log is not None:
             self._log.parent.mkdir(parents=True, exist_ok=True)

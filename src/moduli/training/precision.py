@@ -33,11 +33,13 @@ class Precision:
         """Losses multiplied by the factor that keeps small gradients from vanishing in fp16."""
         if self._scaler is None:
             return losses
-        scale = self._scaler.scale
+        scale = self._scaler.scale(torch.ones((), device=next(iter(losses.mean.values())).device))
+        assert isinstance(scale, torch.Tensor)
         return replace(
             losses,
-            mean={task: scale(x) for task, x in losses.mean.items()},
-            samples={task: scale(x) for task, x in losses.samples.items()},
+            mean={task: x * scale for task, x in losses.mean.items()},
+            samples={task: x * scale for task, x in losses.samples.items()},
+            scale=scale,
         )
 
     def unscale(self, optimizer: Optimizer) -> None:

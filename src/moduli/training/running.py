@@ -27,6 +27,7 @@ class RunningMean:
         """Forgets everything."""
         self._total = torch.zeros(len(self._row), device=self._device)
         self._count = torch.zeros(len(self._row))
+        self._fine = torch.zeros(len(self._row), device=self._device)
 
     def add(self, losses: Mapping[str, Tensor]) -> None:
         """Adds the losses of the tasks that took part in a step."""
@@ -38,6 +39,15 @@ class RunningMean:
             rows = torch.tensor([self._row[name] for name in losses])
             self._total.index_add_(0, rows.to(self._device), values)
             self._count[rows] += 1
+        self._fine += self._total.isfinite()
+
+    def first_infinite(self) -> str | None:
+        """The task whose loss was the first to be no finite number, or None if all are.
+
+        A step later the losses of all tasks may be spoilt; the first is the one to look at.
+        """
+        fine = self._fine.tolist()
+        return None if self._total.isfinite().all() else self._names[fine.index(min(fine))]
 
     def means(self) -> dict[str, float]:
         """The mean of every task that took part at least once."""
@@ -46,7 +56,8 @@ class RunningMean:
         return {name: values[row] for name, row in self._row.items() if counts[row]}
 
     def state_dict(self) -> State:
-        return {"total": self._total.clone(), "count": self._count.clone()}
+        return {"total": self._total.clone(), "count": self._count.clone(), "fine": self._fine.clone()}
 
     def load_state_dict(self, state: State) -> None:
-        self._total, self._count = state["total"].to(self._device), state["count"].clone()
+        self._total, self._fine = state["total"].to(self._device), state["fine"].to(self._device)
+        self._count = state["count"].clone()

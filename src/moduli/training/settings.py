@@ -107,18 +107,23 @@ class Train:
         """The settings as JSON data; functions by their names."""
         return {k: getattr(v, "__name__", str(v)) if callable(v) else v for k, v in asdict(self).items()}
 
-    def make_optimizer(self, parameters: Iterable[Parameter]) -> Optimizer:
-        """The optimizer over `parameters`."""
-        parameters = [p for p in parameters if p.requires_grad]
+    def make_optimizer(
+        self, parameters: Iterable[Parameter], undecayed: Iterable[Parameter] = ()
+    ) -> Optimizer:
+        """The optimizer over `parameters`, and over `undecayed` without weight decay."""
+        parameters, undecayed = ([p for p in some if p.requires_grad] for some in (parameters, undecayed))
+        groups: list[Any] = parameters
+        if undecayed:
+            groups = [{"params": parameters}, {"params": undecayed, "weight_decay": 0.0}]
         if not isinstance(self.optimizer, str):
-            return self.optimizer(parameters)
+            return self.optimizer(groups)
         options: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
         if self.optimizer in ("sgd", "rmsprop"):
             options["momentum"] = self.momentum
-        devices = {p.device.type for p in parameters}
+        devices = {p.device.type for p in (*parameters, *undecayed)}
         if self.optimizer in ("adam", "adamw", "sgd") and devices <= {"cpu", "cuda"}:
             options["fused"] = True
-        return OPTIMIZERS[self.optimizer](parameters, **options)
+        return OPTIMIZERS[self.optimizer](groups, **options)
 
     def make_lr_schedule(self, optimizer: Optimizer) -> LRScheduler | None:
         """The learning-rate schedule, or None if the rate is constant."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -31,10 +32,11 @@ class Parts:
     clip: float | None
 
 
-def train_step(parts: Parts, names: Sequence[str]) -> Losses:
+def train_step(parts: Parts, names: Sequence[str], rate: float = 1.0) -> Losses:
     """One step of gradient descent on the tasks `names`, one batch for each of their inputs.
 
-    Tasks that share an input share its batch, and it is encoded once.
+    Tasks that share an input share its batch, and it is encoded once. The learning rate of this step is
+    multiplied by `rate`.
     """
     model, precision = parts.model, parts.precision
     parts.optimizer.zero_grad(set_to_none=True)
@@ -51,7 +53,24 @@ def train_step(parts: Parts, names: Sequence[str]) -> Losses:
     if parts.clip is not None:
         precision.unscale(parts.optimizer)
         torch.nn.utils.clip_grad_norm_(model.parameters(), parts.clip)
-    precision.step(parts.optimizer)
+    with scaled_rate(parts.optimizer, rate):
+        precision.step(parts.optimizer)
     if parts.lr_schedule is not None:
         parts.lr_schedule.step()
     return losses
+
+
+@contextmanager
+def scaled_rate(optimizer: Optimizer, rate: float) -> Iterator[None]:
+    """While active, the optimizer's learning rates are multiplied by `rate`."""
+    if rate == 1.0:
+        yield
+        return
+    before = [group["lr"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["lr"] = group["lr"] * rate
+    try:
+        yield
+    finally:
+        for group, lr in zip(optimizer.param_groups, before, strict=True):
+            group["lr"] = lr
