@@ -136,7 +136,7 @@ def main() -> None:
         name="CelebA, pseudo-task augmentation",
         baseline="MTL",
         seeds=seeds,
-        controls=lambda: [LowerOnPlateau(scale.patience)],
+        controls=lambda seed: [LowerOnPlateau(scale.patience)],
         device=options.device,
         steps=scale.steps,
         phase=scale.phase,

@@ -12,6 +12,7 @@ from .errors import (
 )
 from .evaluation import (
     Comparison as Comparison,
+    Recipe as Recipe,
     compare as compare,
 )
 from .model import (

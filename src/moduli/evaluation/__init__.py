@@ -1,7 +1,7 @@
 """Evaluating methods: comparing them over seeds, and what can be said from that."""
 
 from moduli.evaluation.compare import Comparison, Failure, compare
-from moduli.evaluation.job import Build
+from moduli.evaluation.job import Build, Recipe
 from moduli.evaluation.summary import Outcome, Summary, read_summary, summarize, write_summary
 from moduli.evaluation.tables import comparison_csv, comparison_markdown, comparison_table, write_tables
 
@@ -10,6 +10,7 @@ __all__ = [
     "Comparison",
     "Failure",
     "Outcome",
+    "Recipe",
     "Summary",
     "compare",
     "comparison_csv",

@@ -17,7 +17,7 @@ import torch
 from moduli._version import __version__
 from moduli.errors import InputError, RunError, SaveError, did_you_mean
 from moduli.evaluation.folder import check_file_name, check_same, describe_task, write_results
-from moduli.evaluation.job import Build, Job
+from moduli.evaluation.job import Build, Job, Recipe
 from moduli.evaluation.summary import Outcome, Summary, summarize
 from moduli.evaluation.tables import comparison_markdown, comparison_table
 from moduli.model import JointModel
@@ -73,16 +73,16 @@ class Comparison:
 
 
 def compare(
-    methods: Mapping[str, Build],
+    methods: Mapping[str, Build | Recipe],
     tasks: Sequence[Task],
     seeds: int | Sequence[int] = 3,
     *,
     baseline: str | None = None,
     folder: str | Path | None = None,
     name: str = "comparison",
-    combine: Callable[[], Combine] | None = None,
-    schedule: Callable[[], Schedule] | None = None,
-    controls: Callable[[], Sequence[Control]] | None = None,
+    combine: Callable[[int], Combine] | None = None,
+    schedule: Callable[[int], Schedule] | None = None,
+    controls: Callable[[int], Sequence[Control]] | None = None,
     device: str | torch.device = "auto",
     progress: Progress | Callable[[], Progress] | None = None,
     **train: Any,
@@ -93,15 +93,16 @@ def compare(
     those of `tasks`. A method whose training fails is reported, and the others go on.
 
     Args:
-        methods: by name, a function from a seed to a fresh model. It is called with torch's random
-            numbers seeded, so its result does not depend on what was made before.
+        methods: by name, a function from a seed to a fresh model, or a `Recipe`. The function is called
+            with torch's random numbers seeded, so its result does not depend on what was made before.
         tasks: what is to be learned.
         seeds: how many (0, 1, 2, ...), or which.
         baseline: the method that gains are relative to; "single" if it is there, else the first, if None.
         folder: keeps everything there: `summary.json`, `comparison.md`, `comparison.csv`, `metrics.jsonl`,
             and below `training/` a folder for each method and seed. Called again, goes on from there.
         name: of the comparison.
-        combine, schedule, controls: functions that make what `Trainer` takes, anew for each run.
+        combine, schedule, controls: functions from a seed to what `Trainer` takes, for the methods that do
+            not bring their own.
         device: "auto", "cpu", "cuda", ...
         progress: where to report.
         **train: settings, see `Train`.
@@ -119,8 +120,8 @@ def compare(
     if folder is not None:
         check_same(folder, by_name, settings)
     jobs = [
-        Job(method, seed, build, folder / "training" / method / f"seed-{seed}" if folder else None)
-        for method, build in methods.items()
+        Job(method, seed, recipe, folder / "training" / method / f"seed-{seed}" if folder else None)
+        for method, recipe in _recipes(methods, combine, schedule, controls).items()
         for seed in numbers
     ]
 
@@ -129,9 +130,9 @@ def compare(
             model,
             tasks,
             settings,
-            combine() if combine else None,
-            schedule() if schedule else None,
-            controls() if controls else (),
+            job.recipe.combine(job.seed) if job.recipe.combine else None,
+            job.recipe.schedule(job.seed) if job.recipe.schedule else None,
+            job.recipe.controls(job.seed) if job.recipe.controls else (),
             job.seed,
             device,
             job.folder,
@@ -183,6 +184,15 @@ def _run(
         if job.method not in best or score(outcome) > score(best[job.method][0]):
             best[job.method] = outcome, model
     return outcomes, failures, best
+
+
+def _recipes(methods: Mapping[str, Build | Recipe], combine: Any, schedule: Any, controls: Any):
+    """A recipe for every method; what it leaves open is what all have in common."""
+    recipes = {name: m if isinstance(m, Recipe) else Recipe(m) for name, m in methods.items()}
+    return {
+        name: Recipe(r.model, r.combine or combine, r.schedule or schedule, r.controls or controls)
+        for name, r in recipes.items()
+    }
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,24 @@ from moduli.rng import seeded
 from moduli.sharing import RoutedStructure
 from moduli.training import Fit, Trainer
 from moduli.training.weights import load_weights, save_weights
+from moduli.types import Combine, Control, Schedule
 
 Build = Callable[[int], JointModel]
 """Makes the model of a method for one seed."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A method that is more than a model: its own way to balance losses and to schedule tasks.
+
+    All are functions of the seed that make a new object for every run. What is None is what the comparison
+    has in common.
+    """
+
+    model: Build
+    combine: Callable[[int], Combine] | None = None
+    schedule: Callable[[int], Schedule] | None = None
+    controls: Callable[[int], Sequence[Control]] | None = None
 
 
 @dataclass(frozen=True)
@@ -26,13 +41,13 @@ class Job:
 
     method: str
     seed: int
-    build: Build
+    recipe: Recipe
     folder: Path | None
 
     def model(self) -> JointModel:
         """The untrained model; the global random numbers stay as they were."""
         with seeded(self.seed):
-            return self.build(self.seed)
+            return self.recipe.model(self.seed)
 
     def trained(self, trainer: Callable[[Job, JointModel], Trainer]) -> tuple[Outcome, JointModel]:
         """Trains, or goes on training, and saves the result."""
