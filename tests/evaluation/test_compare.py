@@ -174,7 +174,8 @@ def test_parts_with_state_are_made_anew_for_every_run(methods, tasks):
         made.append(part())
         return made[-1]
 
-    compare(methods, tasks, 2, combine=lambda seed: make(Equal), schedule=lambda seed: make(AllTasks), **TRAIN)
+    combine, schedule = (lambda seed: make(Equal)), (lambda seed: make(AllTasks))
+    compare(methods, tasks, 2, combine=combine, schedule=schedule, **TRAIN)
     assert len({id(part) for part in made}) == 8
 
 

@@ -202,7 +202,7 @@ def _seeds(seeds: int | Sequence[int]) -> list[int]:
     return numbers
 
 
-def _check_methods(methods: Mapping[str, Build], baseline: str | None) -> None:
+def _check_methods(methods: Mapping[str, Any], baseline: str | None) -> None:
     if not methods:
         raise InputError("no methods: give at least one")
     for method in methods:
