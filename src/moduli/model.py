@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from moduli.errors import InputError
 from moduli.modules import Each, LinearBank
 from moduli.tasks import Task, check_tasks, inputs_of
-from moduli.types import Control, Cost, Decoders, Part
+from moduli.types import Control, Copy, Cost, Decoders, Part
 
 
 class JointModel(nn.Module):
@@ -48,6 +49,8 @@ class JointModel(nn.Module):
             encoders, dict.fromkeys(self.encoder_of.values()), "task" if encode_apart else "input", "encoder"
         )
         self.structure = structure
+        self._keeps_common = False
+        self._passed: tuple[dict[str, Tensor], dict[str, Tensor]] | None = None
         self.decoders = _stage(decoders, by_name, "task", "decoder")
 
     def forward(self, inputs: Mapping[str, Any], tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
@@ -66,7 +69,10 @@ class JointModel(nn.Module):
         if tasks is None:
             tasks = [task for task, name in self.input_of.items() if name in inputs]
         encoded = self.encoders({self.encoder_of[task]: inputs[self.input_of[task]] for task in tasks})
-        return self.structure({task: encoded[self.encoder_of[task]] for task in tasks})
+        before = {task: encoded[self.encoder_of[task]] for task in tasks}
+        after = self.structure(before)
+        self._passed = (before, after) if self._keeps_common else None
+        return after
 
     # -------------------------------------------------------------- several decoders for each task
 
@@ -111,6 +117,60 @@ class JointModel(nn.Module):
             if hasattr(stage, "exported"):
                 setattr(model, name, stage.exported())
         return model
+
+    # -------------------------------------------------------------- tasks apart
+
+    def keep_apart(self) -> bool:
+        """Has every task's samples meet copies of the shared parameters from now on, while training.
+
+        Then one backward pass gives the gradients of all tasks apart (see `copies`). Only tasks that have
+        inputs of their own can be kept apart, in a model whose stages have no parameters in common.
+
+        Returns:
+            Whether they can.
+        """
+        stages = [p for stage in self.stages for p in {id(p) for p in stage.parameters()}]
+        own_inputs = len(set(self.input_of.values())) == len(self.input_of)
+        possible = own_inputs and len(set(stages)) == len(stages)
+        for stage in self.stages:
+            if possible and hasattr(stage, "keep_apart"):
+                stage.keep_apart(True)
+        return possible
+
+    def copies(self) -> list[Copy]:
+        """What stood for shared parameters in the last forward pass; none if tasks were not kept apart."""
+        task_of = {name: task for task, name in self.encoder_of.items()}
+        copies: list[Copy] = []
+        for stage in self.stages:
+            if hasattr(stage, "copies"):
+                by_encoder = stage is self.encoders
+                copies += [
+                    replace(c, tasks=tuple(task_of[name] for name in c.tasks)) if by_encoder else c
+                    for c in stage.copies()
+                ]
+        return copies
+
+    def keep_common(self) -> None:
+        """Remembers what encoders and structure put out in the last forward pass, for `common`."""
+        self._keeps_common = True
+
+    def common(self, tasks: Sequence[str]) -> tuple[Tensor, bool] | None:
+        """The last hidden tensor that some tasks had in common in the last forward pass.
+
+        Returns:
+            The tensor, and whether the decoders read it and are not shared; None if there is none.
+        """
+        if self._passed is None:
+            return None
+        for hidden, last in zip(reversed(self._passed), (True, False), strict=True):
+            tensors = {id(hidden[task]): hidden[task] for task in tasks}
+            if len(tensors) == 1 and not (last and self.decoders.shared_parameters()):  # type: ignore[operator]
+                return next(iter(tensors.values())), last
+        return None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what belongs to one step: graphs cannot be copied."""
+        return {**super().__getstate__(), "_passed": None}
 
     # -------------------------------------------------------------- who owns what
 

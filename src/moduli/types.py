@@ -127,6 +127,19 @@ class Part:
         return None if self.tensor.grad is None else self.tensor.grad[self.index]
 
 
+@dataclass(frozen=True)
+class Copy:
+    """What stood for a shared parameter in the last forward pass, in the computations of some tasks.
+
+    One task: a tensor like the parameter, in the same memory. Several: a view of it with a leading axis for
+    the tasks. It is a leaf of the graph, so its gradient is that of these tasks' losses alone.
+    """
+
+    parameter: Parameter
+    tensor: Tensor
+    tasks: tuple[str, ...]
+
+
 @dataclass
 class Phase:
     """What a `Control` sees, and may change, between two phases of gradient descent."""
@@ -157,7 +170,9 @@ class Stage(Protocol):
     shared or belongs to exactly one task.
 
     A stage may offer more: `controls()`, what is to act on it between phases; `record()`, a list of dicts
-    that are logged after every phase; and `exported()`, itself without what only training needs.
+    that are logged after every phase; and `exported()`, itself without what only training needs. One with
+    shared parameters may offer `keep_apart(wanted)` and `copies()`: while training, every task's samples then
+    meet copies of the shared parameters, see `Copy` and `moduli.sharing.apart`.
     """
 
     def __call__(self, hidden: Mapping[str, Any], /) -> dict[str, Tensor]: ...
@@ -199,6 +214,14 @@ class Model(Protocol):
     def shared_parameters(self) -> list[Parameter]: ...
 
     def own(self, task: str, /) -> list[Part]: ...
+
+    def keep_apart(self) -> bool: ...
+
+    def copies(self) -> list[Copy]: ...
+
+    def keep_common(self) -> None: ...
+
+    def common(self, tasks: Sequence[str], /) -> tuple[Tensor, bool] | None: ...
 
 
 class Structure(Stage, Protocol):

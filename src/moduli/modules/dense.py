@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from moduli.functional import Blocks, linear_by_blocks
 
 
 class Dense(nn.Module):
@@ -44,6 +46,15 @@ class Dense(nn.Module):
         weight = torch.stack([module.weight for module in modules])
         bias = torch.stack([module.bias for module in modules])
         y = torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
+        return y.relu_() if modules[0].activation else y
+
+    @staticmethod
+    def apart(
+        modules: Sequence[Dense], copies: Sequence[Mapping[str, Tensor]], x: Tensor, blocks: Sequence[Blocks]
+    ) -> Tensor:
+        """`together`, with parameters that have a row for each task (see `moduli.functional.blocks`)."""
+        weights, biases = [c["weight"] for c in copies], [c["bias"] for c in copies]
+        y = linear_by_blocks(x, weights, biases, blocks)
         return y.relu_() if modules[0].activation else y
 
     def extra_repr(self) -> str:

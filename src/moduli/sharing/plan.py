@@ -24,6 +24,7 @@ from itertools import pairwise
 from math import prod
 
 from moduli.errors import InputError
+from moduli.functional import Blocks
 from moduli.sharing.route import Apply, Merge, Route
 from moduli.sharing.steps import (
     ApplyStep,
@@ -45,6 +46,8 @@ class PoolInfo:
 
     ``alike``: equal keys may be computed together; None never. ``alone``: the module mixes samples.
     ``drop``: dropout follows the module. ``channels``: how many it puts out, None for as many as it gets.
+    When tasks are kept apart (see `moduli.sharing.apart`), modules that do not offer `apart` are alone, and a
+    batched call must not have shared and owned modules both.
     """
 
     alike: tuple[Hashable | None, ...]
@@ -78,6 +81,7 @@ class _Value:
     rows: int
     shape: Shape
     wave: int
+    source: int  # the first that it depends on
 
 
 @dataclass
@@ -122,7 +126,7 @@ class _Values:
 
     def __init__(self, shapes: Sequence[Shape], pool: PoolInfo, drop_last: bool):
         self.pool, self.drop_last = pool, drop_last
-        self.all = [_Value(("source",), (), shape[0], tuple(shape[1:]), 0) for shape in shapes]
+        self.all = [_Value(("source",), (), s[0], tuple(s[1:]), 0, n) for n, s in enumerate(shapes)]
         self._number: dict[Hashable, int] = {}
 
     def applied(self, module: int, value: int) -> int:
@@ -136,7 +140,7 @@ class _Values:
             first = self.all[inputs[0]]
             wave = 1 + max(self.all[i].wave for i in inputs)
             self._number[key] = len(self.all)
-            self.all.append(_Value(operation, inputs, first.rows, shape or first.shape, wave))
+            self.all.append(_Value(operation, inputs, first.rows, shape or first.shape, wave, first.source))
         return self._number[key]
 
     def pooled(self, value: int) -> int:
@@ -286,9 +290,10 @@ def _lay_out(
         first = values[group.values[0]]
         taken = [runs(spans) for spans in wanted]
         if first.operation[0] == "apply" and len(group.modules) == 1:
-            steps.append(ApplyStep(group.modules[0], taken[0]))
+            steps.append(ApplyStep(group.modules[0], taken[0], _blocks(group, values)))
         elif first.operation[0] == "apply":
-            steps.append(TogetherStep(tuple(group.modules), taken[0], layout.one_input(group)))
+            one, blocks = layout.one_input(group), _blocks(group, values)
+            steps.append(TogetherStep(tuple(group.modules), taken[0], one, blocks))
         elif first.operation[0] == "merge":
             sizes = tuple(values[n].rows for n in group.values)
             common = len(sizes) > 1 and len({values[n].inputs for n in group.values}) == 1
@@ -304,6 +309,17 @@ def _lay_out(
         tuple(merge_rows),
         tuple(merge_counts),
     )
+
+
+def _blocks(group: _Group, values: list[_Value]) -> tuple[Blocks, ...]:
+    """For each module of a group, from which source each block of its rows comes."""
+    rows = sum(values[n].rows for n in group.values) // len(group.modules)
+    blocks: list[list[tuple[int, int]]] = [[]]
+    for number in group.values:
+        if sum(n for _, n in blocks[-1]) == rows and len(blocks) < len(group.modules):
+            blocks.append([])
+        blocks[-1].append((values[number].source, values[number].rows))
+    return tuple(tuple(layer) for layer in blocks)
 
 
 Span = tuple[int, int, int]

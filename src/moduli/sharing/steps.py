@@ -9,7 +9,8 @@ from typing import NamedTuple, Protocol
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from moduli.functional import concatenate, constant, soft_merge, soft_merge_common
+from moduli.functional import Blocks, concatenate, constant, soft_merge, soft_merge_common
+from moduli.sharing.apart import ApartModules
 
 
 class Run(NamedTuple):
@@ -47,14 +48,15 @@ class Buffers:
         return concatenate(parts)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Context:
     """What steps need beside the buffers: the pool, dropout, pooling, and the weights of each merge."""
 
-    modules: nn.ModuleList
+    modules: Sequence[nn.Module]
     drop: Callable[[Tensor], Tensor]
     pool: Callable[[Tensor], Tensor]
     merge_weights: Iterator[Tensor]
+    apart: ApartModules | None = None  # stands in for the modules
 
 
 class Step(Protocol):
@@ -63,22 +65,30 @@ class Step(Protocol):
 
 @dataclass(frozen=True)
 class ApplyStep:
-    """One module on the concatenation of all its inputs."""
+    """One module on the concatenation of all its inputs; ``blocks[0]``: which source the rows come from."""
 
     module: int
     runs: Runs
+    blocks: tuple[Blocks, ...] = ()
 
     def __call__(self, buffers: Buffers, context: Context) -> Tensor:
-        return context.modules[self.module](buffers.take(self.runs))
+        x = buffers.take(self.runs)
+        if context.apart is not None:
+            return context.apart.apply((self.module,), x.unsqueeze(0), self.blocks).squeeze(0)
+        return context.modules[self.module](x)
 
 
 @dataclass(frozen=True)
 class TogetherStep:
-    """L alike modules in one batched call, on L inputs of equal size or all on one input."""
+    """L alike modules in one batched call, on L inputs of equal size or all on one input.
+
+    ``blocks``: for each module, which source its rows come from.
+    """
 
     modules: tuple[int, ...]
     runs: Runs
     one_input: bool
+    blocks: tuple[Blocks, ...] = ()
 
     def __call__(self, buffers: Buffers, context: Context) -> Tensor:
         modules = [context.modules[k] for k in self.modules]
@@ -87,6 +97,8 @@ class TogetherStep:
             x = x.expand(len(modules), *x.shape)
         else:
             x = x.view(len(modules), -1, *x.shape[1:])
+        if context.apart is not None:
+            return context.apart.apply(self.modules, x, self.blocks).flatten(0, 1)
         return type(modules[0]).together(modules, x).flatten(0, 1)  # type: ignore[attr-defined]
 
 

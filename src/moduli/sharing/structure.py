@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from moduli.errors import InputError
 from moduli.functional import constant, dropout
 from moduli.modules import Conv, named_state
+from moduli.sharing.apart import ApartModules
 from moduli.sharing.plan import Plan, PoolInfo, make_plan
 from moduli.sharing.route import Route, inputs_of
 from moduli.sharing.steps import Buffers, Context, halve
-from moduli.types import Part
+from moduli.types import Copy, Part
 
 _AUTO = -1
 _PLANS_KEPT = 256
@@ -83,6 +84,9 @@ class RoutedStructure(nn.Module):
                 )
         self._lay_out_scales()
         self._plans: dict[tuple, Plan] = {}
+        self._apart = False
+        self._aliases: dict[tuple[int, str], nn.Module] = {}
+        self._copies: list[Copy] = []
 
     # -------------------------------------------------------------- merge weights
 
@@ -144,13 +148,18 @@ class RoutedStructure(nn.Module):
                 number[id(x)] = len(sources)
                 sources.append(x)
             source_of[task] = number[id(x)]
-        plan = self._plan(source_of, sources)
+        apart = self._apart and self.training and len(sources) == len(source_of)
+        plan = self._plan(source_of, sources, apart)
 
         drop = (lambda x: dropout(x, self.dropout)) if self.training and self.dropout else (lambda x: x)
         buffers = Buffers(sources, plan.cuts)
-        context = Context(self.modules_pool, drop, self.pool, iter(self._rows(plan)))
+        context = Context(list(self.modules_pool), drop, self.pool, iter(self._rows(plan)))
+        if apart:
+            shared = [owner is None for owner in self.owners]
+            context.apart = ApartModules(list(self.modules_pool), shared, self._aliases, list(hidden))
         for step in plan.steps:
             buffers.append(step(buffers, context))
+        self._copies = context.apart.copies if context.apart is not None else []
         return {task: buffers.take(runs) for task, runs in plan.outputs.items()}
 
     def _rows(self, plan: Plan) -> Sequence[Tensor]:
@@ -161,7 +170,7 @@ class RoutedStructure(nn.Module):
         rows = constant(plan.merge_rows, weights.device)
         return weights.index_select(0, rows).split(plan.merge_counts)
 
-    def _plan(self, source_of: dict[str, int], sources: list[Tensor]) -> Plan:
+    def _plan(self, source_of: dict[str, int], sources: list[Tensor], apart: bool) -> Plan:
         device = sources[0].device
         key = (
             tuple(source_of.items()),
@@ -169,6 +178,7 @@ class RoutedStructure(nn.Module):
             device,
             self.training,
             self.drop_last,
+            apart,
         )
         plan = self._plans.get(key)
         if plan is None:
@@ -185,20 +195,47 @@ class RoutedStructure(nn.Module):
                 source_of,
                 [tuple(x.shape) for x in sources],
                 self._merge_row,
-                self._pool_info(together=limit != 0),
+                self._pool_info(together=limit != 0, apart=apart),
                 limit,
                 self.drop_last,
             )
         return plan
 
-    def _pool_info(self, together: bool) -> PoolInfo:
+    def _pool_info(self, together: bool, apart: bool) -> PoolInfo:
         modules = list(self.modules_pool)
+        # Kept apart, shared modules must not be batched with others, nor tasks without `apart`.
+        alike = [getattr(m, "alike", None) if together else None for m in modules]
+        alone = [self.training and mixes_samples(m) for m in modules]
+        if apart:
+            alike = [
+                (a, o) if a is not None and o is None else None
+                for a, o in zip(alike, self.owners, strict=True)
+            ]
+            alone = [a or not hasattr(m, "apart") for a, m in zip(alone, modules, strict=True)]
         return PoolInfo(
-            alike=tuple(getattr(m, "alike", None) if together else None for m in modules),
-            alone=tuple(self.training and mixes_samples(m) for m in modules),
+            alike=tuple(alike),
+            alone=tuple(alone),
             drop=tuple(self.dropout > 0 and any(True for _ in m.parameters()) for m in modules),
             channels=tuple(m.filters if isinstance(m, Conv) else None for m in modules),
         )
+
+    # -------------------------------------------------------------- tasks apart
+
+    def keep_apart(self, wanted: bool) -> None:
+        """Whether every task's samples meet copies of the shared parameters, while training.
+
+        Tasks that read one input cannot be kept apart: they share what is computed on it.
+        """
+        self._apart = wanted
+        self._copies = []
+
+    def copies(self) -> list[Copy]:
+        """The copies that the last forward pass worked with; none if it did not keep tasks apart."""
+        return self._copies
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what belongs to one step: graphs cannot be copied."""
+        return {**super().__getstate__(), "_copies": [], "_aliases": {}}
 
     # -------------------------------------------------------------- who owns what
 
