@@ -1,5 +1,16 @@
 from .balancing import (
+    DWA as DWA,
+    Aggregated as Aggregated,
+    DynamicTaskPriority as DynamicTaskPriority,
     Equal as Equal,
+    Exponent as Exponent,
+    Focal as Focal,
+    GradNorm as GradNorm,
+    Prioritise as Prioritise,
+    RandomWeights as RandomWeights,
+    Scalarized as Scalarized,
+    SelfPaced as SelfPaced,
+    Uncertainty as Uncertainty,
     Weighting as Weighting,
     Weights as Weights,
 )
@@ -40,7 +51,19 @@ from .runs import (
     load_predictor as load_predictor,
     run_file as run_file,
 )
-from .scheduling import AllTasks as AllTasks
+from .scheduling import (
+    Adaptive as Adaptive,
+    AllTasks as AllTasks,
+    ByWeights as ByWeights,
+    Constant as Constant,
+    Exponential as Exponential,
+    Greedy as Greedy,
+    Proportional as Proportional,
+    RandomTasks as RandomTasks,
+    RoundRobin as RoundRobin,
+    Shift as Shift,
+    Sigmoid as Sigmoid,
+)
 from .sharing import (
     Apply as Apply,
     Merge as Merge,
