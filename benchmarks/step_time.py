@@ -194,7 +194,15 @@ def _binary_loss(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def ours(case: Case, device: str) -> Work:
     """The same model in moduli: one step of its `Trainer`, bookkeeping included."""
-    tasks = _tasks(case)
+    tasks = tasks_of(case)
+    model = model_of(case, tasks)
+    trainer = Trainer(model, tasks, Train(batch_size=case.batch), device=device)
+    model.train()
+    return trainer.one_step
+
+
+def model_of(case: Case, tasks: list[Task]) -> JointModel:
+    """The model of a case, in moduli."""
     names = [task.name for task in tasks]
     if case.pooling:
         structure = hard(names, lambda k: Conv(53), 4, pooling=True)
@@ -205,13 +213,11 @@ def ours(case: Case, device: str) -> Work:
         layer = lambda k: Dense(width)  # noqa: E731
         structure = soft(names, layer, 4, dropout=0.5) if case.soft else hard(names, layer, 4)
         encoders, decoders = dense_ends(tasks, width)
-    model = JointModel(tasks, structure, encoders, decoders)
-    trainer = Trainer(model, tasks, Train(batch_size=case.batch), device=device)
-    model.train()
-    return trainer.one_step
+    return JointModel(tasks, structure, encoders, decoders)
 
 
-def _tasks(case: Case) -> list[Task]:
+def tasks_of(case: Case) -> list[Task]:
+    """The tasks of a case; all three splits are the same rows."""
     names = [f"task{t}" for t in range(len(case.inputs))]
     if case.shared_input:
         source = TensorSource(case.inputs[0], dict(zip(names, case.targets, strict=True)))

@@ -24,7 +24,9 @@ from .errors import (
 from .evaluation import (
     Comparison as Comparison,
     Recipe as Recipe,
+    baselines_of as baselines_of,
     compare as compare,
+    single_task_scores as single_task_scores,
 )
 from .model import (
     JointModel as JointModel,
@@ -46,6 +48,10 @@ from .pseudotasks import (
     TaskDecoders as TaskDecoders,
     augment as augment,
 )
+from .qls import (
+    MultitaskTrainingEnv as MultitaskTrainingEnv,
+    learn_schedule as learn_schedule,
+)
 from .runs import (
     Predictor as Predictor,
     load_predictor as load_predictor,
@@ -55,14 +61,16 @@ from .scheduling import (
     Adaptive as Adaptive,
     AllTasks as AllTasks,
     ByWeights as ByWeights,
-    Constant as Constant,
-    Exponential as Exponential,
+    ConstantShare as ConstantShare,
+    ExponentialShare as ExponentialShare,
     Greedy as Greedy,
+    Policy as Policy,
     Proportional as Proportional,
+    QLearningScheduler as QLearningScheduler,
     RandomTasks as RandomTasks,
     RoundRobin as RoundRobin,
-    Shift as Shift,
-    Sigmoid as Sigmoid,
+    ShiftingShares as ShiftingShares,
+    SigmoidShare as SigmoidShare,
 )
 from .sharing import (
     Apply as Apply,

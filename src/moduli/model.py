@@ -10,9 +10,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from moduli.errors import InputError
-from moduli.modules import Each, LinearBank
+from moduli.modules import Dense, Each, LinearBank
 from moduli.tasks import Task, check_tasks, inputs_of
-from moduli.types import Control, Copy, Cost, Decoders, Part
+from moduli.types import Common, Control, Copy, Cost, Decoders, Part
 
 
 class JointModel(nn.Module):
@@ -50,7 +50,7 @@ class JointModel(nn.Module):
         )
         self.structure = structure
         self._keeps_common = False
-        self._passed: tuple[dict[str, Tensor], dict[str, Tensor]] | None = None
+        self._common: Common | None = None
         self.decoders = _stage(decoders, by_name, "task", "decoder")
 
     def forward(self, inputs: Mapping[str, Any], tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
@@ -71,8 +71,7 @@ class JointModel(nn.Module):
         encoded = self.encoders({self.encoder_of[task]: inputs[self.input_of[task]] for task in tasks})
         before = {task: encoded[self.encoder_of[task]] for task in tasks}
         after = self.structure(before)
-        self._passed = (before, after) if self._keeps_common else None
-        return after
+        return self._noted(before, after) if self._keeps_common and self.training else after
 
     # -------------------------------------------------------------- several decoders for each task
 
@@ -118,6 +117,16 @@ class JointModel(nn.Module):
                 setattr(model, name, stage.exported())
         return model
 
+    def separate_ends(self) -> JointModel:
+        """Makes modules of encoders and decoders that are stacked in one tensor, and returns itself.
+
+        For schedules that train a few tasks in each step: see `LinearBank.separate`.
+        """
+        for name in ("encoders", "decoders"):
+            if isinstance(stage := getattr(self, name), LinearBank):
+                setattr(self, name, stage.separate())
+        return self
+
     # -------------------------------------------------------------- tasks apart
 
     def keep_apart(self) -> bool:
@@ -151,26 +160,39 @@ class JointModel(nn.Module):
         return copies
 
     def keep_common(self) -> None:
-        """Remembers what encoders and structure put out in the last forward pass, for `common`."""
+        """Remembers from now on, while training, the last hidden tensor that all tasks have in common.
+
+        Where it is what all decoders read, they are given copies of it, and the graph is cut there: whoever
+        asks for this takes the gradients across (see `moduli.balancing.task_gradients`).
+        """
         self._keeps_common = True
 
-    def common(self, tasks: Sequence[str]) -> tuple[Tensor, bool] | None:
-        """The last hidden tensor that some tasks had in common in the last forward pass.
+    def common(self) -> Common | None:
+        """That tensor, in the last forward pass; None if there is none."""
+        return self._common
 
-        Returns:
-            The tensor, and whether the decoders read it and are not shared; None if there is none.
-        """
-        if self._passed is None:
-            return None
-        for hidden, last in zip(reversed(self._passed), (True, False), strict=True):
-            tensors = {id(hidden[task]): hidden[task] for task in tasks}
-            if len(tensors) == 1 and not (last and self.decoders.shared_parameters()):  # type: ignore[operator]
-                return next(iter(tensors.values())), last
-        return None
+    def _noted(self, before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Tensor]:
+        self._common = None
+        first, *others = after.values()
+        if all(x is first for x in others) and not self.decoders.shared_parameters():  # type: ignore[operator]
+            layers = [
+                m
+                for stage in (self.encoders, self.structure)
+                for m in stage.modules()
+                if next(m.parameters(recurse=False), None) is not None
+            ]
+            dense = all(isinstance(m, nn.Linear | Dense | LinearBank | nn.ParameterList) for m in layers)
+            copies = first.detach().expand(len(after), *first.shape).contiguous().requires_grad_()
+            self._common = Common(tuple(after), first, copies, dense)
+            return dict(zip(after, copies.unbind(0), strict=True))
+        first, *others = before.values()
+        if others and all(x is first for x in others):
+            self._common = Common(tuple(before), first, None, False)
+        return after
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what belongs to one step: graphs cannot be copied."""
-        return {**super().__getstate__(), "_passed": None}
+        return {**super().__getstate__(), "_common": None}
 
     # -------------------------------------------------------------- who owns what
 

@@ -14,7 +14,7 @@ and of one meta-iteration (``training/loop.py``)::
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -140,6 +140,21 @@ class Copy:
     tasks: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Common:
+    """The last hidden tensor that all tasks of a forward pass had in common.
+
+    ``tensor``: that tensor. ``copies``: what the tasks' decoders read in its place, if it was the input of
+    all: a leaf of the graph with a leading axis for the tasks, in the order of ``tasks``. ``dense``: whether
+    everything before it is made of dense layers.
+    """
+
+    tasks: tuple[str, ...]
+    tensor: Tensor
+    copies: Tensor | None
+    dense: bool
+
+
 @dataclass
 class Phase:
     """What a `Control` sees, and may change, between two phases of gradient descent."""
@@ -221,7 +236,7 @@ class Model(Protocol):
 
     def keep_common(self) -> None: ...
 
-    def common(self, tasks: Sequence[str], /) -> tuple[Tensor, bool] | None: ...
+    def common(self) -> Common | None: ...
 
 
 class Structure(Stage, Protocol):
@@ -251,6 +266,9 @@ class Combine(Stateful, Protocol):
     def parameters(self) -> Sequence[Parameter]:
         """Parameters of the balancing itself that the optimizer is to train, without weight decay."""
         return ()
+
+    def after_step(self, recompute: Callable[[], Losses]) -> None:
+        """Called after every step; `recompute` makes its losses again, of its batches, by the new weights."""
 
     def observe(self, scores: Scores) -> None:
         """Called with the validation scores after every phase."""

@@ -32,14 +32,12 @@ def weights_of(combine, values: Mapping[str, float], tasks=None, scale: float | 
     return {task: x.grad.item() / factor.item() for task, x in leaves.items()}
 
 
-def from_samples(
-    samples: Mapping[str, Tensor], labelled: Mapping[str, Tensor] | None = None, **given
-) -> Losses:
+def from_samples(samples: Mapping[str, Tensor], labelled: Mapping[str, Tensor] | None = None) -> Losses:
     """Losses of samples `[..., B]`, with their means."""
     labelled = dict(labelled or {})
-    losses = Losses({}, samples, given.get("outputs", {}), given.get("targets", {}), labelled)
+    losses = Losses({}, samples, {}, {}, labelled)
     mean = {task: losses.average(task, x) for task, x in samples.items()}
-    return Losses(mean, samples, losses.outputs, losses.targets, labelled)
+    return Losses(mean, samples, {}, {}, labelled)
 
 
 def through_a_file(state: dict[str, Any]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def test_a_task_that_was_not_measured_keeps_its_average():
 def test_a_kpi_of_the_users_own():
     combine = made(kpi=lambda scores, task: {"a": 0.8, "b": 0.5}[task])
     assert list(observed(combine, (0.1, 0.1)).values()) == pytest.approx([0.0446287, 0.3465736], abs=5e-8)
-    with pytest.raises(ValueError, match="the KPI of task 'a' is 1.5: it must be a number from 0 to 1"):
+    with pytest.raises(ValueError, match=r"the KPI of task 'a' is 1\.5: it must be a number from 0 to 1"):
         observed(made(kpi=lambda scores, task: 1.5), (0.1, 0.1))
 
 

@@ -9,7 +9,7 @@ from synthetic import scores_of, tiny_model, tiny_tasks
 from torch import nn
 from torchjd import scalarization
 
-from moduli import Train, Trainer
+from moduli import Equal, Losses, Train, Trainer
 from moduli.balancing.scalarized import Scalarized
 
 W = torch.tensor([1.0, 2.0, 0.5])
@@ -117,18 +117,55 @@ def test_a_phase_is_an_epoch_to_dwa():
     assert weights != {"a": 1.0, "b": 1.0, "c": 1.0}
 
 
-def test_famo_learns_from_the_losses_of_the_next_step():
+def test_famo_learns_from_the_losses_after_the_step():
     """A task whose loss does not fall gets more weight; its logits are not the optimizer's business."""
     ours, theirs = Scalarized(scalarization.FAMO(3)), scalarization.FAMO(3).double()
     assert ours.parameters() == []
     for step in range(40):
         values = torch.tensor([1.0, 0.9**step, 0.9**step], dtype=torch.float64)
-        if step:
-            theirs.update(values)
-        theirs(values)
         weights_of(ours, dict(zip("abc", values.tolist(), strict=True)))
+        theirs(values)
+        after = values * torch.tensor([1.0, 0.9, 0.9])
+        ours.after_step(lambda x=after: losses_of(x))
+        theirs.update(after)
     torch.testing.assert_close(ours.scalarizer._w, theirs._w)
     assert ours.scalarizer._w[0] > ours.scalarizer._w[1] + 0.5
+
+
+def test_to_famo_the_losses_of_absent_tasks_do_not_change():
+    ours, theirs = Scalarized(scalarization.FAMO(3)), scalarization.FAMO(3).double()
+    weights_of(ours, LOSSES)
+    weights_of(ours, {"b": 1.5}, "abc")
+    ours.after_step(lambda: losses_of([1.2], "b"))
+    theirs(torch.tensor([1.0, 1.5, 0.5], dtype=torch.float64))
+    theirs.update(torch.tensor([1.0, 1.2, 0.5], dtype=torch.float64))
+    torch.testing.assert_close(ours.scalarizer._w, theirs._w)
+
+
+def losses_of(values, tasks="abc") -> Losses:
+    return Losses(dict(zip(tasks, torch.as_tensor(values, dtype=torch.float64), strict=True)), {}, {}, {})
+
+
+class Before(Equal):
+    """Notes the losses of the step, and those after it."""
+
+    def backward(self, losses, model):
+        self.before = losses.values()
+        super().backward(losses, model)
+
+    def after_step(self, recompute):
+        with torch.no_grad():
+            self.after = recompute().values()
+
+
+def test_losses_after_a_step_are_those_of_the_same_batch():
+    tasks = tiny_tasks()
+    for lr in (1e-30, 0.01):
+        combine = Before()
+        trainer = Trainer(tiny_model(tasks), tasks, Train(optimizer="sgd", lr=lr), combine, device="cpu")
+        trainer.one_step()
+        fell = combine.before.sum() - combine.after.sum()
+        assert fell > 0.01 if lr == 0.01 else torch.equal(combine.after, combine.before)
 
 
 @every
@@ -137,6 +174,7 @@ def test_goes_on_from_its_state(name):
     combine, other = Scalarized(MAKE[name]()), Scalarized(MAKE[name]())
     for step in range(5):
         weights_of(combine, {task: loss / (step + 1) for task, loss in LOSSES.items()})
+        combine.after_step(lambda: losses_of([0.3, 0.1, 0.2]))
         if step % 2:
             combine.observe(scores_of(LOSSES))
         with torch.no_grad():
@@ -148,8 +186,9 @@ def test_goes_on_from_its_state(name):
     for step in range(4):
         losses = {task: loss * (step + 0.3) for task, loss in LOSSES.items()}
         assert weights_of(other, losses) == weights_of(combine, losses)
-        combine.observe(scores_of(LOSSES))
-        other.observe(scores_of(LOSSES))
+        for either in (combine, other):
+            either.after_step(lambda: losses_of([0.1, 0.2, 0.1]))
+            either.observe(scores_of(LOSSES))
     assert plain(state) == before
 
 
@@ -197,5 +236,5 @@ def test_refuses_what_is_no_scalarizer_and_another_number_of_tasks():
         Scalarized(lambda losses: losses.sum())  # type: ignore[arg-type]
     combine = Scalarized(scalarization.UW(2))
     combine.attach(a_model(*LOSSES))
-    with pytest.raises(ValueError, match="UW.* refuses the losses of 3 tasks: .*should have shape"):
+    with pytest.raises(ValueError, match=r"UW.* refuses the losses of 3 tasks: .*should have shape"):
         weights_of(combine, LOSSES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -261,30 +262,90 @@ def test_graphs_of_tasks_that_share_an_input_grow_linearly():
 # ------------------------------------------------------------------ at the representation
 
 
-@pytest.mark.parametrize("order", ["hard", "soft"])
-def test_gradients_at_the_representation(order):
+def one_input(order, dense=True):
+    """Three tasks of one input, a model, and the losses of a batch as a function."""
     tasks = sharing_tasks(dtype=torch.float64)[:3]
     assert len({task.data.name for task in tasks}) == 1
     model = tiny_model(tasks, order, dtype=torch.float64).train()
-    model.keep_common()
+    if not dense:
+        names = [task.name for task in tasks]
+        structure = hard(names, lambda k: nn.Sequential(nn.Linear(6, 6), nn.GroupNorm(2, 6), nn.Tanh()), 2)
+        model = JointModel(tasks, structure, model.encoders, model.decoders).double().train()
     by_name = {task.name: task for task in tasks}
     source = tasks[0].data.train
     targets = {name: source.targets[name][:6] for name in by_name}
-    losses = task_losses(by_name, model({tasks[0].data.name: source.inputs[:6]}, list(by_name)), targets)
-    weights = torch.tensor([0.2, 0.5, 3.0], dtype=torch.float64)
-    shared = model.shared_parameters()
-    total = sum(w * x for w, x in zip(weights, losses.mean.values(), strict=True))
-    expected = torch.autograd.grad(total, shared, retain_graph=True)
-    others = [p for p in model.parameters() if id(p) not in {id(q) for q in shared}]
-    own = torch.autograd.grad(sum(losses.mean.values()), others, retain_graph=True, allow_unused=True)
 
-    found = CommonGradients(losses, model)
-    hidden, last = model.common(list(by_name))
-    assert last == (order == "hard")
-    assert found.matrix.shape == (3, hidden.numel())
+    def losses():
+        outputs = model({tasks[0].data.name: source.inputs[:6]}, list(by_name))
+        return task_losses(by_name, outputs, targets)
+
+    return model, losses
+
+
+def split(model):
+    shared = model.shared_parameters()
+    return shared, [p for p in model.parameters() if id(p) not in {id(q) for q in shared}]
+
+
+@pytest.mark.parametrize("order", ["hard", "soft"])
+def test_gradients_at_the_representation(order):
+    model, losses = one_input(order)
+    weights = torch.tensor([0.2, 0.5, 3.0], dtype=torch.float64)
+    shared, others = split(model)
+    plain = losses()
+    total = sum(w * x for w, x in zip(weights, plain.mean.values(), strict=True))
+    expected = torch.autograd.grad(total, shared, retain_graph=True)
+    own = torch.autograd.grad(sum(plain.mean.values()), others, allow_unused=True)
+
+    model.keep_common()
+    found = CommonGradients(losses(), model)
+    common = model.common()
+    assert (common.copies is not None) == (order == "hard")
+    assert found.matrix.shape == (3, common.tensor.numel())
     found.follow(weights)
     torch.testing.assert_close([p.grad for p in shared], list(expected))
     torch.testing.assert_close([p.grad for p in others], list(own))
+
+
+@pytest.mark.parametrize("dense", [True, False], ids=["batched", "loop"])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_gradients_across_a_common_hidden_tensor(dense, backwards):
+    """Tasks of one input that part at their decoders: the matrix is autograd's, in any order of tasks."""
+    model, losses = one_input("hard", dense)
+    shared, others = split(model)
+    plain = losses()
+    expected = by_autograd(model, plain, shared)
+    own = torch.autograd.grad(sum(plain.mean.values()), others)
+    model.keep_common()
+    cut = losses()
+    if backwards:
+        cut = replace(cut, mean=dict(reversed(cut.mean.items())))
+        expected = expected.flip(0)
+    found = TaskGradients(cut, model)
+    assert model.common().dense == dense
+    torch.testing.assert_close(found.matrix, expected)
+    torch.testing.assert_close([p.grad for p in others], list(own))
+    assert all(p.grad is None for p in shared)
+
+
+def test_only_the_last_layer_across_a_common_hidden_tensor():
+    model, losses = one_input("hard")
+    shared, _ = split(model)
+    plain = losses()
+    expected = by_autograd(model, plain, shared[-2:])
+    earlier = torch.autograd.grad(sum(plain.mean.values()), shared[:-2])
+    model.keep_common()
+    found = TaskGradients(losses(), model, only=shared[-2:])
+    torch.testing.assert_close(found.matrix, expected)
+    torch.testing.assert_close([p.grad for p in shared[:-2]], list(earlier))
+
+
+def test_evaluation_does_not_cut_the_graph():
+    model, losses = one_input("hard")
+    model.keep_common()
+    model.eval()
+    total = sum(losses().mean.values())
+    assert all(g is not None for g in torch.autograd.grad(total, model.shared_parameters()))
 
 
 def test_without_a_common_input_there_is_no_representation():

@@ -1,4 +1,4 @@
-"""Every weighting in training: with any structure, decoders, schedule and precision, resumed, and at no cost."""
+"""Every weighting in training: any structure, decoders, schedule and precision, resumed, without waiting."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 import torchjd.scalarization
-from synthetic import sharing_tasks, tiny_model, tiny_tasks
+from synthetic import scores_of, sharing_tasks, tiny_model, tiny_tasks
 
-from moduli import Equal, RunError, Schedule, Task, Train, Trainer, augment
+from moduli import Equal, Losses, RunError, Schedule, Task, Train, Trainer, augment
 from moduli.balancing.dtp import DynamicTaskPriority
 from moduli.balancing.dwa import DWA
 from moduli.balancing.exponent import Exponent
@@ -103,6 +103,24 @@ def test_a_loss_that_is_no_number_is_named(name):
         trainer(name, tasks=tasks).run()
 
 
+@every
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+def test_finite_in_single_precision(name, scale):
+    tasks = tiny_tasks()
+    model, combine = tiny_model(tasks), MAKE[name](tasks)
+    inputs = {task.data.name: torch.randn(4, *task.data.shape) for task in tasks}
+    targets = {"c": torch.tensor([0.0, 1.0, 1.0, 0.0])}
+    for _ in range(3):
+        outputs = model(inputs, ["a", "b", "c"])
+        samples = {task: scale * y.square().mean(-1) for task, y in outputs.items()}
+        means = {task: x.mean() for task, x in samples.items()}
+        combine.backward(Losses(means, samples, outputs, targets), model)
+        combine.observe(scores_of({task: x.item() for task, x in means.items()}))
+    gradients = [p.grad for p in (*model.parameters(), *combine.parameters())]
+    assert all(g.isfinite().all() for g in gradients)
+    assert any(g.any() for g in gradients)
+
+
 WAITS = ("item", "tolist", "__bool__", "__float__", "__int__", "__index__", "numpy", "cpu", "nonzero")
 
 
@@ -130,7 +148,7 @@ def test_a_step_never_waits_for_an_accelerator(name, schedule, monkeypatch):
 
 @every
 def test_the_graph_grows_no_faster_than_the_number_of_tasks(name):
-    """Autograd nodes between the losses and what is differentiated, for 4 and 8 tasks on inputs of their own."""
+    """Autograd nodes of a step on 4, 8 and 16 inputs of their own."""
     added = {}
     for count in (4, 8, 16):
         tasks = tiny_tasks([f"t{i}" for i in range(count)])

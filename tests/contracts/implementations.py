@@ -12,30 +12,59 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torchjd.aggregation
+import torchjd.scalarization
+from synthetic import tiny_tasks
 from torch import Tensor, nn
 from users import ByRecentLoss, Grow, Perturb, SharedThenOwn, WorstTwo
 
 from moduli import (
+    DWA,
     PTA,
+    Adaptive,
+    Aggregated,
     AllTasks,
     Apply,
+    ByWeights,
+    ConstantShare,
     Conv,
     DecoderBank,
     Dense,
+    DynamicTaskPriority,
     Each,
     Equal,
+    Exponent,
+    ExponentialShare,
+    Focal,
+    GradNorm,
+    Greedy,
     LinearBank,
     Losses,
     Merge,
     PadChannels,
+    Policy,
+    Prioritise,
+    Proportional,
+    QLearningScheduler,
+    RandomTasks,
+    RandomWeights,
+    RoundRobin,
     Route,
     RoutedStructure,
+    Scalarized,
+    SelfPaced,
+    ShiftingShares,
+    SigmoidShare,
+    Task,
+    Uncertainty,
     Weights,
     hard,
     permuted,
     single,
     soft,
 )  # fmt: skip
+from moduli.functional import focal
+from moduli.scheduling.dqn import QNetwork
 
 TASKS = ("a", "b", "c")
 
@@ -195,11 +224,17 @@ STAGES = STRUCTURES + ENDS
 
 @dataclass(frozen=True)
 class CombineCase:
-    """A combine. `objective`: the scalar whose gradient it follows, if it is one of a known function."""
+    """A combine.
+
+    ``objective``: the scalar whose gradient its first step follows, if that is known. ``drops``: whether it
+    may leave tasks out that take part. ``tasks``: how many it needs at least.
+    """
 
     name: str
     make: Callable[[], Any]
     objective: Callable[[Losses], Tensor] | None = None
+    drops: bool = False
+    tasks: int = 1
 
 
 def _weighted(losses: Losses) -> Tensor:
@@ -211,10 +246,75 @@ def _sum(losses: Losses) -> Tensor:
     return sum(losses.mean.values(), torch.zeros(()))
 
 
+def _power(losses: Losses) -> Tensor:
+    return sum((x**1.15 for x in losses.mean.values()), torch.zeros(()))
+
+
+def _focal(losses: Losses) -> Tensor:
+    """Of the cross-entropies of tasks b and c; a is a regression."""
+    samples = losses.samples.items()
+    return sum((x.mean() if t == "a" else focal(x, 2.0).mean() for t, x in samples), torch.zeros(()))
+
+
+def _uncertain(losses: Losses) -> Tensor:
+    halves = {"a": 0.5}
+    return sum((halves.get(t, 1.0) * x for t, x in losses.mean.items()), torch.zeros(()))
+
+
+def _first(losses: Losses) -> Tensor:
+    return sum(((0.98 if t == "b" else 0.01) * x for t, x in losses.mean.items()), torch.zeros(()))
+
+
+def _tiny() -> list[Task]:
+    return tiny_tasks(TASKS)
+
+
+def _aggregator(name: str, **options: Any) -> CombineCase:
+    make = getattr(torchjd.aggregation, name)
+    objective = _sum if name == "Sum" else None
+    fewest = {"Constant": 3, "Krum": 3}.get(name, 1)
+    return CombineCase(name, lambda: Aggregated(make(**options)), objective, tasks=fewest)
+
+
+def _scalarizer(name: str, *arguments: Any) -> CombineCase:
+    make = getattr(torchjd.scalarization, name)
+    return CombineCase(f"scalarized-{name}", lambda: Scalarized(make(*arguments)))
+
+
 COMBINES = [
     CombineCase("equal", Equal, _sum),
     CombineCase("weights", lambda: Weights({"a": 2.0, "b": 0.5}), _weighted),
     CombineCase("weights-of-one", lambda: Weights(dict.fromkeys(TASKS, 1.0)), _sum),
+    CombineCase("exponent", Exponent, _power),
+    CombineCase("random", RandomWeights),
+    CombineCase("dwa", DWA, _sum),
+    CombineCase("uncertainty", lambda: Uncertainty(_tiny()), _uncertain),
+    CombineCase("uncertainty-half", lambda: Uncertainty(_tiny(), form="half"), lambda x: 0.5 * _sum(x)),
+    CombineCase("uncertainty-log1p", lambda: Uncertainty(_tiny(), form="log1p"), lambda x: 0.5 * _sum(x)),
+    CombineCase("dtp", lambda: DynamicTaskPriority(_tiny()), _focal),
+    CombineCase("dtp-tasks", lambda: DynamicTaskPriority(_tiny(), gamma_samples=0), _sum),
+    CombineCase("focal", lambda: Focal(_tiny()), _focal),
+    CombineCase("focal-0", lambda: Focal(_tiny(), 0), _sum),
+    CombineCase("self-paced", SelfPaced, drops=True),
+    CombineCase("self-paced-instance", lambda: SelfPaced("instance"), drops=True),
+    CombineCase("prioritise", lambda: Prioritise("b"), _first),
+    CombineCase("hardest", lambda: Prioritise("hardest")),
+    CombineCase("easiest", lambda: Prioritise("easiest")),
+    CombineCase("gradnorm", GradNorm, _sum),
+    *(_aggregator(name) for name in ("AlignedMTL", "ConFIG", "DualProj", "ExcessMTL", "GradDrop", "GradVac")),
+    *(_aggregator(name) for name in ("IMTLG", "MGDA", "Mean", "PCD", "PCGrad", "Random", "Sum", "UPGrad")),
+    _aggregator("CAGrad", c=0.5),
+    _aggregator("Constant", weights=torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)),
+    _aggregator("FairGrad", alpha=1.0),
+    _aggregator("Krum", n_byzantine=0),
+    _aggregator("NashMTL", n_tasks=3),
+    _aggregator("TrimmedMean", trim_number=0),
+    *(_scalarizer(name) for name in ("DWA", "GeometricMean", "Mean", "Random", "Sum")),
+    *(_scalarizer(name, 3) for name in ("FAMO", "IMTLL", "UW")),
+    _scalarizer("Constant", torch.tensor([1.0, 2.0, 0.5])),
+    _scalarizer("COSMOS", 0.5, torch.tensor([1.0, 2.0, 0.5])),
+    _scalarizer("PBI", 1.0, torch.tensor([1.0, 2.0, 0.5])),
+    _scalarizer("STCH", 0.5),
     CombineCase("users", ByRecentLoss),
 ]
 
@@ -222,7 +322,34 @@ COMBINES = [
 # ------------------------------------------------------------------ schedule
 
 
-SCHEDULES: dict[str, Callable[[], Any]] = {"all": AllTasks, "users": WorstTwo}
+def _policy() -> Policy:
+    torch.manual_seed(0)
+    return Policy(TASKS, dict(QNetwork(60, 3).state_dict()), state_every=2)
+
+
+def _sized() -> list[Task]:
+    return [*tiny_tasks(TASKS[:2]), *tiny_tasks(("x", "y", "c"), samples=(60, 12, 12))[2:]]
+
+
+SCHEDULES: dict[str, Callable[[], Any]] = {
+    "all": AllTasks,
+    "round-robin": RoundRobin,
+    "round-robin-two": lambda: RoundRobin(2),
+    "random": lambda: RandomTasks(seed=1),
+    "random-two": lambda: RandomTasks(2),
+    "proportional": lambda: Proportional(_sized(), 1.0, end=5.0, steps=10),
+    "greedy": Greedy,
+    "adaptive": lambda: Adaptive(dict.fromkeys(TASKS, 0.7)),
+    "adaptive-simple": lambda: Adaptive(dict.fromkeys(TASKS, 0.7), "simple"),
+    "adaptive-implicit": lambda: Adaptive(dict.fromkeys(TASKS, 0.7), "implicit"),
+    "constant": lambda: ConstantShare("b"),
+    "exponential": lambda: ExponentialShare("b", 5),
+    "sigmoid": lambda: SigmoidShare("b", 5),
+    "shift": lambda: ShiftingShares({"a": 1, "b": 1, "c": 0}, {"a": 0, "b": 1, "c": 1}, 5),
+    "by-weights": lambda: ByWeights(Weights({"c": 3.0})),
+    "qls": lambda: QLearningScheduler(_policy(), _tiny(), state_every=2),
+    "users": WorstTwo,
+}
 
 
 # ------------------------------------------------------------------ control

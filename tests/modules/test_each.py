@@ -7,7 +7,7 @@ import torch
 from synthetic import Counting
 from torch import nn
 
-from moduli import Each, InputError
+from moduli import LSTM, Each, InputError
 
 
 def test_every_name_gets_its_module():
@@ -28,6 +28,61 @@ def test_a_module_of_two_names_sees_one_tensor_once():
     assert torch.equal(outputs["a"], outputs["b"])
     each({"a": x, "b": x.clone()})
     assert module.calls == 3
+
+
+class Joining(Counting):
+    """Counts calls and rows of a module that may be called for several names at once."""
+
+    joins = 8
+
+
+def test_inputs_are_joined_where_the_module_allows_it():
+    module = Joining(nn.Linear(3, 2))
+    each = Each(dict.fromkeys("abcde", module))
+    inputs = {name: torch.randn(rows, 3) for name, rows in zip("abcd", (3, 5, 8, 1), strict=True)}
+    inputs["e"] = inputs["a"]
+    outputs = each(inputs)
+    assert (module.calls, module.rows) == (3, 17)  # 3 + 5, 8, 1: at most 8 together
+    assert list(outputs) == list("abcde")
+    for name, x in inputs.items():
+        torch.testing.assert_close(outputs[name], module.module(x))
+
+
+def test_unlike_inputs_are_not_joined():
+    module = Joining(nn.Identity())
+    each = Each(dict.fromkeys("abc", module))
+    inputs = {"a": torch.randn(1, 3), "b": torch.randn(1, 4), "c": torch.zeros(1, 4, dtype=torch.long)}
+    outputs = each(inputs)
+    assert module.calls == 3
+    assert all(outputs[name].equal(x) for name, x in inputs.items())
+
+
+def test_joined_and_separate_calls_have_the_same_results_and_gradients():
+    lstm = LSTM(30, 6)
+    each = Each(dict.fromkeys("abc", lstm))
+    inputs = {name: torch.randint(0, 30, (rows, 5)) for name, rows in zip("abc", (4, 2, 3), strict=True)}
+    parameters = [p for p in lstm.parameters() if p.requires_grad]
+
+    def run() -> tuple[dict[str, torch.Tensor], tuple[torch.Tensor, ...]]:
+        outputs = each(inputs)
+        return outputs, torch.autograd.grad(sum(y.square().sum() for y in outputs.values()), parameters)
+
+    joined = run()
+    assert joined[0]["a"]._base is joined[0]["b"]._base
+    each.keep_apart(True)
+    separate = run()
+    assert separate[0]["a"]._base is not separate[0]["b"]._base
+    torch.testing.assert_close(joined, separate)
+
+
+def test_kept_apart_a_name_has_a_graph_of_its_own():
+    module = Joining(nn.Linear(3, 2))
+    each = Each({"a": module, "b": module})
+    each.keep_apart(True)
+    a, b = (torch.randn(2, 3, requires_grad=True) for _ in "ab")
+    outputs = each({"a": a, "b": b})
+    assert module.calls == 2
+    assert torch.autograd.grad(outputs["a"].sum(), [a, b], allow_unused=True)[1] is None
 
 
 def test_what_two_names_use_is_shared():

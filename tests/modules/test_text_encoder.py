@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from moduli import LSTM
+from moduli import LSTM, InputError
 
 
 def texts(samples: int = 5, length: int = 7) -> torch.Tensor:
@@ -76,3 +76,34 @@ def test_learns_in_half_precision():
     with torch.autocast("cpu", torch.bfloat16):
         model(x).sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+
+
+def test_given_vectors_are_where_the_embedding_starts():
+    vectors = torch.randn(30, 5)
+    model = LSTM(30, 6, vectors=vectors)
+    assert model.embedding.weight.equal(vectors)
+    assert model.lstm.input_size == 5
+    model(texts()).sum().backward()
+    assert model.embedding.weight.grad is not None
+    frozen = LSTM(30, 6, vectors=vectors, freeze_vectors=True)
+    frozen(texts()).sum().backward()
+    assert frozen.embedding.weight.grad is None
+    assert frozen.lstm.weight_ih_l0.grad is not None
+
+
+def test_rows_without_a_vector_start_as_without_vectors():
+    vectors = torch.randn(30, 6)
+    vectors[3:7] = torch.nan
+    torch.manual_seed(0)
+    plain = LSTM(30, 6)
+    torch.manual_seed(0)
+    model = LSTM(30, 6, vectors=vectors)
+    assert model.embedding.weight[3:7].equal(plain.embedding.weight[3:7])
+    assert model.embedding.weight[7:].equal(vectors[7:])
+    assert model.lstm.weight_hh_l0.equal(plain.lstm.weight_hh_l0)
+
+
+@pytest.mark.parametrize("embedding", [None, 4])
+def test_vectors_of_another_shape_are_refused(embedding):
+    with pytest.raises(InputError, match=r"vectors of an LSTM are 29×5: give 30×"):
+        LSTM(30, 6, embedding, vectors=torch.zeros(29, 5))

@@ -129,6 +129,23 @@ def test_goes_on_from_its_state():
     assert other.record() == schedule.record()
 
 
+def test_a_training_goes_on_to_the_same_bits(tmp_path):
+    tasks = tiny_tasks()
+
+    def trained(steps: int, folder: str):
+        schedule = QLearningScheduler(policy_for(), tasks, state_every=4)
+        options = {"phase": 3, "patience": None, "select": "last", "device": "cpu", "lr": 0.05}
+        return fit(
+            tiny_model(tasks), tasks, schedule=schedule, steps=steps, folder=tmp_path / folder, **options
+        )
+
+    whole = trained(12, "whole")
+    trained(6, "parts")
+    parts = trained(12, "parts")  # goes on between two looks
+    assert parts.history == whole.history
+    torch.testing.assert_close(parts.model.state_dict(), whole.model.state_dict(), rtol=0, atol=0)
+
+
 def test_it_has_to_be_attached():
     with pytest.raises(InputError, match="attach"):
         QLearningScheduler(policy_for(), tiny_tasks()).choose(list(TASKS), 0)

@@ -10,14 +10,14 @@ from moduli import Weights
 from moduli.scheduling import (
     Adaptive,
     ByWeights,
-    Constant,
-    Exponential,
+    ConstantShare,
+    ExponentialShare,
     Greedy,
     Proportional,
     RandomTasks,
     RoundRobin,
-    Shift,
-    Sigmoid,
+    ShiftingShares,
+    SigmoidShare,
 )
 from moduli.training import Train, Trainer, fit
 
@@ -30,10 +30,10 @@ SCHEDULES = {
     "greedy": lambda tasks: Greedy(),
     "adaptive": lambda tasks: Adaptive(dict.fromkeys(TASKS, 0.7)),
     "adaptive-implicit": lambda tasks: Adaptive(dict.fromkeys(TASKS, 0.7), "implicit"),
-    "constant": lambda tasks: Constant("b"),
-    "exponential": lambda tasks: Exponential("b", 5),
-    "sigmoid": lambda tasks: Sigmoid("b", 5),
-    "shift": lambda tasks: Shift({"a": 1, "b": 1, "c": 0}, {"a": 0, "b": 1, "c": 1}, 5),
+    "constant": lambda tasks: ConstantShare("b"),
+    "exponential": lambda tasks: ExponentialShare("b", 5),
+    "sigmoid": lambda tasks: SigmoidShare("b", 5),
+    "shift": lambda tasks: ShiftingShares({"a": 1, "b": 1, "c": 0}, {"a": 0, "b": 1, "c": 1}, 5),
     "by-weights": lambda tasks: ByWeights(Weights({"c": 3.0})),
 }
 

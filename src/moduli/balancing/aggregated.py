@@ -63,16 +63,14 @@ class Aggregated(Combine):
         self._tasks: list[str] = []
 
     def attach(self, model: Model) -> None:
-        if self.at == "parameters":
-            model.keep_apart()
-        else:
+        if self.at == "representation" or not model.keep_apart():
             model.keep_common()
 
     def backward(self, losses: Losses, model: Model) -> None:
         self._tasks = self._tasks or list(model.input_of)
         names = [task for task in self._tasks if task in losses.mean]  # in one order, for random ones
         losses = replace(losses, mean={task: losses.mean[task] for task in names})
-        if self.at == "parameters" or len(names) == 1:
+        if self.at == "parameters" or (model.common() is None and len(names) == 1):
             gradients: TaskGradients | CommonGradients = TaskGradients(losses, model)
         else:
             gradients = CommonGradients(losses, model)

@@ -40,6 +40,8 @@ class Focal(Weighting):
     Source: Lin et al. (2017), "Focal loss for dense object detection", Eq. 4 and 5.
     """
 
+    of_losses = False
+
     def __init__(self, tasks: Sequence[Task], gamma: float = 2.0, alpha: float | None = None):
         super().__init__()
         if not gamma >= 0:
@@ -86,10 +88,7 @@ class Focal(Weighting):
 
     def _alphas_of(self, group: SampleGroup, losses: Losses) -> Tensor:
         """The alphas of the samples of a group, `[G, ..., B]`: 1 for multiclass tasks."""
-        alphas = [
-            self._alphas(losses.targets[t])
-            if isinstance(self.kinds[t], Binary)
-            else group.samples.new_ones(())
-            for t in group.names
-        ]
-        return torch.stack([a.expand(group.samples.shape[1:]) for a in alphas])
+        one, shape = group.samples.new_ones(()), group.samples.shape[1:]
+        binary = {task: isinstance(self.kinds[task], Binary) for task in group.names}
+        alphas = [self._alphas(losses.targets[t]) if yes else one for t, yes in binary.items()]
+        return torch.stack([alpha.expand(shape) for alpha in alphas])

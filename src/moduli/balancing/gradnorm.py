@@ -43,6 +43,7 @@ class GradNorm(Weighting):
     """
 
     kept = ("_weights", "_first", "_norms")
+    of_losses = False
 
     def __init__(
         self,
@@ -57,7 +58,8 @@ class GradNorm(Weighting):
         self.alpha, self.lr, self.initial, self.layer = alpha, lr, dict(initial or {}), layer
 
     def attach(self, model: Model) -> None:
-        model.keep_apart()
+        if not model.keep_apart():
+            model.keep_common()
 
     def begin(self, losses: Tensor) -> None:
         self._weights = torch.ones_like(losses)

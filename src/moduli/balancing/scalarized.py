@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from moduli.balancing.library_state import library_state, load_library_state
 from moduli.balancing.samples import scaled
 from moduli.balancing.weighting import Weighting
 from moduli.errors import InputError
+from moduli.functional import constant
 from moduli.types import Losses, Model, Scores, State
 
 _LEAST = 1e-12  # of a loss that is passed on: logarithms of 0 are not finite
@@ -31,10 +32,9 @@ class Scalarized(Weighting):
       Losses below 1e-12 count as 1e-12.
     * Its parameters (UW, IMTLL) are trained by the network's optimizer, without weight decay.
     * DWA: a phase stands for an epoch.
-    * FAMO wants the losses of a batch again after the step, which would take a second forward pass. Here
-      it gets those of the next step, on the next batch. Noise of batches cancels over time, since the
-      changes from step to step add up to the change since the start; but a single update is noisier than
-      in the paper.
+    * FAMO gets the losses of the batch once more after the step, which takes a second forward pass. (The
+      losses of the next batch would cost nothing, but the noise between batches hides what it looks for.)
+      The losses of tasks that did not take part count as unchanged.
     * Random numbers are drawn from generators that are seeded anew for every step, and the global ones
       are left alone.
 
@@ -79,6 +79,7 @@ class Scalarized(Weighting):
         if not self._placed:
             self._place(losses)
         values = torch.where(losses.isnan(), losses.nanmean(), losses).clamp(min=_LEAST)
+        self._values = values.clone()
         try:
             total = self._scalar(values.requires_grad_())
         except ValueError as error:
@@ -90,9 +91,16 @@ class Scalarized(Weighting):
         )
         return weights
 
+    def after_step(self, recompute: Callable[[], Losses]) -> None:
+        if not self._looks_back:
+            return
+        with torch.no_grad():
+            losses = recompute()
+        rows = constant(tuple(self.tasks.index(task) for task in losses.mean), self._values.device)
+        after = self._values.index_copy(0, rows, losses.values().to(self._values))
+        self.scalarizer.update(after.clamp(min=_LEAST))
+
     def _scalar(self, values: Tensor) -> Tensor:
-        if self._looks_back and self.steps:
-            self.scalarizer.update(values)
         self.steps += 1
         with _random_numbers(self.seed * 0x9E3779B1 + self.steps, values.device):
             return self.scalarizer(values)

@@ -30,6 +30,9 @@ class SelfPaced(Weighting):
     trains some tasks only, as the median of the last known losses, until all tasks were seen. Where no v is
     above 0, the task with the least loss counts in full, so that training goes on.
 
+    What is not admitted is not learned and may get worse, above all the samples of a class that does not
+    come first. lam must outgrow all losses well before training ends: with mu = 1.1 it doubles in 7 phases.
+
     Differences from the source: there, the base model is linear (GO-MTL), and v is found in turn with its
     weights on all data. The level of tasks is our reading of how the method schedules deep networks.
 

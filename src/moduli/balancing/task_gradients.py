@@ -8,6 +8,10 @@ Two ways, with the same result, which may both be needed in one step:
   a task is walked only where it leads to shared parameters, so where tasks have graphs of their own the
   whole costs little more than one pass.
 
+A third way, for tasks that go together up to their decoders: there they read copies of one hidden tensor
+(`JointModel.keep_common`), which get every task's gradient from one pass through the decoders. From there on
+a pass for each task cannot be avoided, but through dense layers they are one batched pass.
+
 Losses stay separate scalars throughout: had they been written into one tensor, every pass would walk
 the graphs of all tasks.
 """
@@ -21,7 +25,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from moduli.errors import InputError
-from moduli.types import Copy, Losses, Model
+from moduli.types import Common, Copy, Losses, Model
 
 
 class TaskGradients:
@@ -39,29 +43,15 @@ class TaskGradients:
     def __init__(self, losses: Losses, model: Model, only: Sequence[Parameter] | None = None):
         self.scale = losses.scale
         copies = model.copies()
-        apart = {id(c.parameter) for c in copies}
-        wanted = apart | {id(p) for p in only or ()}
+        wanted = {id(c.parameter) for c in copies} | {id(p) for p in only or ()}
         shared = [p for p in model.shared_parameters() if p.requires_grad]
         self.parameters = [p for p in shared if only is None or id(p) in wanted]
-
-        means = list(losses.mean.values())
-        one_by_one = [p for p in self.parameters if id(p) not in apart]
-        rows = [_flat(one_by_one, loss) for loss in means] if one_by_one else []
         rest = _others(model, self.parameters)
-        leaves = [*rest, *(c.tensor for c in copies)]
-        grads: Sequence[Tensor | None] = ()
-        if leaves:
-            total = torch.stack(means).sum()
-            grads = torch.autograd.grad(total, leaves, allow_unused=True)
-        for parameter, grad in zip(rest, grads, strict=False):
-            _add(parameter, grad)
-        pieces = _by_parameter(copies, grads[len(rest) :], list(losses.mean))
-        if rows:
-            found = torch.stack(rows).split([p.numel() for p in one_by_one], dim=1)
-            pieces |= {id(p): piece for p, piece in zip(one_by_one, found, strict=True)}
-        nothing = means[0].new_zeros(len(means), 1)
-        columns = [pieces.get(id(p), nothing.expand(-1, p.numel())) for p in self.parameters]
-        self.matrix = torch.cat(columns, dim=1) if columns else nothing[:, :0]
+        common = model.common()
+        if common is not None and common.copies is not None:
+            self.matrix = _across(losses, common, common.copies, self.parameters, rest)
+        else:
+            self.matrix = _apart(losses, copies, self.parameters, rest)
         if self.scale is not None:
             self.matrix = self.matrix / self.scale
 
@@ -95,41 +85,41 @@ class CommonGradients:
     """
 
     def __init__(self, losses: Losses, model: Model):
-        common = model.common(list(losses.mean))
+        common = model.common()
         if common is None:
             raise InputError(
                 "gradients at the representation: the tasks have no hidden tensor in common, "
                 "as they do not read one input; take them at the parameters"
             )
-        self._hidden, self._at_decoders = common
-        self._losses, self._model = losses, model
-        rows = [
-            torch.autograd.grad(loss, self._hidden, retain_graph=True)[0].flatten()
-            for loss in losses.mean.values()
-        ]
-        self.matrix = torch.stack(rows)
+        self._common, self._losses = common, losses
+        self._shared = [p for p in model.shared_parameters() if p.requires_grad]
+        self._others = _others(model, self._shared)
+        if common.copies is not None:
+            self.matrix = _at_copies(losses, common, common.copies, self._others)
+        else:
+            means = losses.mean.values()
+            rows = [
+                torch.autograd.grad(loss, common.tensor, retain_graph=True)[0].flatten() for loss in means
+            ]
+            self.matrix = torch.stack(rows)
         if losses.scale is not None:
             self.matrix = self.matrix / losses.scale
 
     def follow(self, weights: Tensor) -> None:
-        """Adds the gradient of the weighted losses to shared parameters, that of the sum to all others."""
-        losses = self._losses
+        """Adds the gradient of the weighted losses to shared parameters, that of the sum to all others.
+
+        Where tasks part at the decoders the others have theirs already, and the shared ones are reached from
+        the hidden tensor.
+        """
+        hidden, losses = self._common.tensor, self._losses
+        if self._common.copies is not None:
+            at_hidden = (weights @ self.matrix).view_as(hidden).to(hidden.dtype)
+            at_hidden = at_hidden if losses.scale is None else at_hidden * losses.scale
+            _descend(hidden, self._shared, at_hidden)
+            return
         total = torch.stack(list(losses.mean.values()))
-        shared = self._model.shared_parameters()
-        others = _others(self._model, shared)
-        grads = torch.autograd.grad(total.sum(), others, retain_graph=True, allow_unused=True)
-        if self._at_decoders:  # all shared parameters come before it: no need to pass the decoders again
-            at_hidden = (weights @ self.matrix).view_as(self._hidden)
-            if losses.scale is not None:
-                at_hidden = at_hidden * losses.scale
-            found = torch.autograd.grad(
-                self._hidden, shared, at_hidden.to(self._hidden.dtype), allow_unused=True
-            )
-        else:
-            weighted = (weights.to(total.dtype) * total).sum()
-            found = torch.autograd.grad(weighted, shared, allow_unused=True)
-        for parameter, grad in zip([*others, *shared], [*grads, *found], strict=True):
-            _add(parameter, grad)
+        _descend(total.sum(), self._others, keep=True)
+        _descend((weights.to(total.dtype) * total).sum(), self._shared)
 
 
 def gram_cosines(gram: Tensor) -> Tensor:
@@ -145,11 +135,75 @@ def _others(model: Model, parameters: Sequence[Parameter]) -> list[Parameter]:
     return [p for p in model.parameters() if id(p) not in taken and p.requires_grad]
 
 
-def _flat(parameters: Sequence[Parameter], loss: Tensor) -> Tensor:
-    """The gradient of one loss `[numbers]`; its graph is kept."""
-    grads = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+def _apart(
+    losses: Losses, copies: Sequence[Copy], parameters: Sequence[Parameter], rest: Sequence[Parameter]
+) -> Tensor:
+    """The matrix `[S, numbers]`, from copies of parameters where there are any, and else loss by loss."""
+    means = list(losses.mean.values())
+    copied = {id(c.parameter) for c in copies}
+    others = [p for p in parameters if id(p) not in copied]
+    rows = [_flat(loss, others) for loss in means] if others else []
+    grads = _descend(torch.stack(means).sum(), rest, also=[c.tensor for c in copies])
+    pieces = _by_parameter(copies, grads, list(losses.mean))
+    if rows:
+        found = torch.stack(rows).split([p.numel() for p in others], dim=1)
+        pieces |= {id(p): piece for p, piece in zip(others, found, strict=True)}
+    nothing = means[0].new_zeros(len(means), 1)
+    columns = [pieces.get(id(p), nothing.expand(-1, p.numel())) for p in parameters]
+    return torch.cat(columns, dim=1) if columns else nothing[:, :0]
+
+
+def _across(
+    losses: Losses,
+    common: Common,
+    copies: Tensor,
+    parameters: Sequence[Parameter],
+    rest: Sequence[Parameter],
+) -> Tensor:
+    """The matrix, from the gradients at the decoders' input: one batched pass if all before it is dense."""
+    at_hidden = _at_copies(losses, common, copies, rest).view_as(copies)
+    before = [p for p in rest if p.grad is None]
+    hidden = common.tensor
+    if before:
+        _descend(hidden, before, at_hidden.sum(0), keep=True)
+    if common.dense:
+        grads = torch.autograd.grad(
+            hidden, parameters, at_hidden, retain_graph=True, allow_unused=True, is_grads_batched=True
+        )
+        return torch.cat([g.flatten(1) for g in grads if g is not None], dim=1)
+    return torch.stack([_flat(hidden, parameters, row) for row in at_hidden])
+
+
+def _at_copies(losses: Losses, common: Common, copies: Tensor, rest: Sequence[Parameter]) -> Tensor:
+    """The gradients at the copies of a hidden tensor `[S, numbers]`; adds to those of the decoders."""
+    (grad,) = _descend(torch.stack(list(losses.mean.values())).sum(), rest, also=[copies])
+    assert grad is not None
+    rows = [common.tasks.index(task) for task in losses.mean]
+    return (grad if rows == list(range(len(grad))) else grad[rows]).flatten(1)
+
+
+def _flat(output: Tensor, parameters: Sequence[Parameter], grad: Tensor | None = None) -> Tensor:
+    """The gradient of one output `[numbers]`, given its own if it is no scalar; the graph is kept."""
+    grads = torch.autograd.grad(output, parameters, grad, retain_graph=True, allow_unused=True)
     pairs = zip(parameters, grads, strict=True)
     return torch.cat([p.new_zeros(p.numel()) if g is None else g.flatten() for p, g in pairs])
+
+
+def _descend(
+    output: Tensor,
+    parameters: Sequence[Parameter],
+    grad: Tensor | None = None,
+    also: Sequence[Tensor] = (),
+    keep: bool = False,
+) -> Sequence[Tensor | None]:
+    """One backward pass: adds to the gradients of the parameters, and returns those of other tensors."""
+    wanted = [*parameters, *also]
+    if not wanted:
+        return ()
+    grads = torch.autograd.grad(output, wanted, grad, retain_graph=keep, allow_unused=True)
+    for parameter, found in zip(parameters, grads, strict=False):
+        _add(parameter, found)
+    return grads[len(parameters) :]
 
 
 def _by_parameter(

@@ -21,10 +21,12 @@ class Weighting(Combine):
     the losses of single samples writes `objectives` as well.
 
     What a subclass keeps between steps is in tensors, usually `[T]` in the order of `tasks`. It names them
-    in `kept`, and makes them in `begin`; they are then in its state.
+    in `kept`, and makes them in `begin`; they are then in its state. ``of_losses`` is False if the weights
+    do not follow from the losses alone, so that tasks cannot be drawn by them (see `moduli.ByWeights`).
     """
 
     kept: ClassVar[tuple[str, ...]] = ()
+    of_losses: ClassVar[bool] = True
 
     def __init__(self):
         self.tasks: list[str] = []

@@ -169,11 +169,11 @@ def report(folder: RunFolder) -> None:
 
 @app.command("list")
 def list_names() -> None:
-    """List the words that a run file may use: methods, balancing, optimizers, kinds of tasks.
+    """List the words that a run file may use: methods, balancing, schedules, optimizers, kinds of tasks.
 
     Example: `moduli list`
     """
-    from moduli.runs.methods import names
+    from moduli.runs.words import names
 
     for title, rows in names().items():
         out.print(_table(f"{title}:", ("", ""), rows), "")

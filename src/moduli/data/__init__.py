@@ -13,7 +13,7 @@ import lazy_loader
 from moduli.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from moduli.data import bundled, cache, celeba, imdb, mnist, omniglot, uci
+    from moduli.data import bundled, cache, celeba, glove, imdb, mnist, omniglot, reviews, uci
     from moduli.data.cache import Dataset
     from moduli.tasks import Task
 
@@ -23,25 +23,26 @@ __all__ = [
     "celeba",
     "datasets",
     "fetch",
+    "glove",
     "imdb",
     "load",
     "mnist",
     "omniglot",
+    "reviews",
     "rows",
     "uci",
 ]
 __getattr__, _, _ = lazy_loader.attach(
-    __name__, ["bundled", "cache", "celeba", "imdb", "mnist", "omniglot", "uci"]
+    __name__, ["bundled", "cache", "celeba", "glove", "imdb", "mnist", "omniglot", "reviews", "uci"]
 )
 
 
 def datasets() -> dict[str, Dataset]:
-    """All data sets by name, such as `uci/iris`, `sklearn/wine`, `mnist`, `omniglot`, `celeba`, `imdb`."""
-    from moduli.data import bundled, celeba, imdb, mnist, omniglot, uci
+    """All data sets by name, such as `uci/iris`, `sklearn/wine`, `mnist`, `omniglot`, `celeba`, `reviews`."""
+    from moduli.data import bundled, celeba, glove, imdb, mnist, omniglot, reviews, uci
 
-    single = {
-        dataset.name: dataset for dataset in (mnist.DATASET, omniglot.DATASET, celeba.DATASET, imdb.DATASET)
-    }
+    modules = (mnist, omniglot, celeba, imdb, reviews, glove)
+    single = {module.DATASET.name: module.DATASET for module in modules}
     return {**bundled.DATASETS, **uci.DATASETS, **single}
 
 
@@ -51,9 +52,9 @@ def load(name: str, **options: Any) -> list[Task]:
     Args:
         name: of a data set (see `datasets`), or `uci` (all ten), `sklearn` (all five), `mnist/pairs`.
         options: those of the function that makes the tasks: `uci.tasks`, `bundled.tasks`, `mnist.tasks`,
-            `mnist.pair_tasks`, `omniglot.tasks`, `celeba.tasks`, `imdb.tasks`. One thing differs: the UCI
-            sets are split here into 64 % training, 16 % validation and 20 % test rows, unless `val` and
-            `test` say otherwise.
+            `mnist.pair_tasks`, `omniglot.tasks`, `celeba.tasks`, `imdb.tasks`, `reviews.tasks`. One thing
+            differs: the UCI sets are split here into 64 % training, 16 % validation and 20 % test rows,
+            unless `val` and `test` say otherwise.
 
     Raises:
         InputError: if the name or an option is unknown, or a file is damaged, cannot be fetched or written.

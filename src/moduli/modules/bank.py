@@ -6,7 +6,8 @@ never receives a gradient: its inputs are zero, and its outputs are cut off. So 
 separate layers.
 
 One difference remains: where a schedule leaves tasks out of a step, an optimizer with momentum still moves
-their rows a little, while it would skip parameters that got no gradient at all.
+their rows, while it would skip parameters that got no gradient at all. Where steps train one task each, use
+separate layers (`LinearBank.separate`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from moduli.errors import InputError
 from moduli.functional import stacked_linear
+from moduli.modules.each import Each
 from moduli.types import Part
 
 # Layers may share a stack while padding at most doubles its size, or costs less than this many numbers.
@@ -72,6 +74,16 @@ class LinearBank(nn.Module):
             unknown = next(name for name in inputs if name not in outputs)
             raise InputError(f"no layer for {unknown!r}: give one (there are: {', '.join(self.sizes)})")
         return {name: outputs[name] for name in inputs}
+
+    def separate(self) -> Each:
+        """The same maps, with the same weights, as a module for each name."""
+        layers: dict[str, nn.Module] = {}
+        for name, (i, o) in self.sizes.items():
+            weight, bias = (part.value for part in self.own(name))
+            linear = nn.Linear(i, o, device="meta")  # draws no random numbers
+            linear.weight, linear.bias = nn.Parameter(weight.T.clone()), nn.Parameter(bias.clone())
+            layers[name] = nn.Sequential(nn.Flatten(1), linear, *([nn.ReLU()] if self.relu else []))
+        return Each(layers)
 
     def shared_parameters(self) -> list[nn.Parameter]:
         return []

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from moduli.errors import InputError
+from moduli.functional import concatenate
 from moduli.types import Part
 
 
@@ -18,6 +19,10 @@ class Each(nn.Module):
     The same module object may stand under several names: it is then shared by them, and computed once
     for names that are given the same tensor.
 
+    A module whose result for a sample depends on that sample alone may say so with `joins`, the most samples
+    for which one call on a CPU is faster than several (see `LSTM`). Then the inputs of several names are
+    joined for as few calls; elsewhere than on a CPU for one, of any size. The results are the same.
+
     Args:
         modules: a module for each input (encoders) or task (decoders).
     """
@@ -26,17 +31,37 @@ class Each(nn.Module):
         super().__init__()
         self.names = {name: position for position, name in enumerate(modules)}
         self.members = nn.ModuleList(modules.values())  # a list: names may contain dots
+        self._apart = False
 
     def forward(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
-        done: dict[tuple[int, int], Tensor] = {}
-        outputs: dict[str, Tensor] = {}
+        module_of = {name: self.members[self._position(name)] for name in inputs}
+        different: dict[nn.Module, dict[int, Any]] = {}
         for name, x in inputs.items():
-            module = self.members[self._position(name)]
-            key = (id(module), id(x))
-            if key not in done:
-                done[key] = module(x)
-            outputs[name] = done[key]
-        return outputs
+            different.setdefault(module_of[name], {})[id(x)] = x
+        done = {
+            module: dict(zip(values, self._results(module, list(values.values())), strict=True))
+            for module, values in different.items()
+        }
+        return {name: done[module_of[name]][id(x)] for name, x in inputs.items()}
+
+    def _results(self, module: nn.Module, values: Sequence[Any]) -> list[Tensor]:
+        """What a module makes of each value."""
+        most = 0 if self._apart else getattr(module, "joins", 0)
+        results: list[Tensor] = []
+        for some in _joined(values, most):
+            if len(some) == 1:
+                results.append(module(some[0]))
+            else:
+                results += module(concatenate(some)).split([len(x) for x in some])
+        return results
+
+    def keep_apart(self, wanted: bool) -> None:
+        """Has every name's input in a call of its own, whatever the module says.
+
+        Then the graphs of the names have nothing in common but parameters, and a backward pass for each of
+        them, which some ways of balancing need, does not go through those of all others.
+        """
+        self._apart = wanted
 
     def shared_parameters(self) -> list[nn.Parameter]:
         shared = self._shared()
@@ -62,3 +87,19 @@ class Each(nn.Module):
 def named_state(module: nn.Module, prefix: str = "") -> list[tuple[str, Tensor]]:
     """Parameters and buffers of a module, by the names that its `state_dict` gives them."""
     return [*module.named_parameters(prefix), *module.named_buffers(prefix)]
+
+
+def _joined(values: Sequence[Any], most: int) -> list[list[Any]]:
+    """Values for one call each: consecutive tensors of like samples, on a CPU at most `most` samples."""
+    calls: list[list[Any]] = []
+    for x in values:
+        if not (most and calls and isinstance(x, Tensor) and _fits(x, calls[-1], most)):
+            calls.append([])
+        calls[-1].append(x)
+    return calls
+
+
+def _fits(x: Tensor, call: Sequence[Tensor], most: int) -> bool:
+    first = call[0]
+    alike = isinstance(first, Tensor) and (x.shape[1:], x.dtype) == (first.shape[1:], first.dtype)
+    return alike and (x.device.type != "cpu" or len(x) + sum(map(len, call)) <= most)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from moduli.errors import InputError
 from moduli.functional import dropout, masked_lstm
 
 
@@ -21,10 +22,18 @@ class LSTM(nn.Module):
     Args:
         tokens: how many different token numbers there are.
         units: of the LSTM.
-        embedding: size of the vectors that stand for tokens; `units` if None.
+        embedding: size of the vectors that stand for tokens; that of `vectors`, or else `units`, if None.
         dropout: rate on the embedded inputs, while training.
         recurrent_dropout: rate on the hidden state where it is fed back, while training.
+        vectors: `[tokens, embedding]`, what the embedding starts from, such as those of
+            `moduli.data.glove.glove_vectors`. Rows with NaN start as all do without.
+        freeze_vectors: whether the embedding, all rows of it, stays as it starts.
+
+    Raises:
+        InputError: if the shape of the vectors is another one.
     """
+
+    joins = 128  # samples: beyond, one call takes as long as several, or longer (see `moduli.Each`)
 
     def __init__(
         self,
@@ -33,19 +42,33 @@ class LSTM(nn.Module):
         embedding: int | None = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        vectors: Tensor | None = None,
+        freeze_vectors: bool = False,
     ):
         super().__init__()
-        size = units if embedding is None else embedding
+        if embedding is None:
+            embedding = units if vectors is None else vectors.shape[-1]
         self.dropout, self.recurrent_dropout = dropout, recurrent_dropout
-        self.embedding = nn.Embedding(tokens, size)
-        self.lstm = nn.LSTM(size, units)
+        self.embedding = nn.Embedding(tokens, embedding)
+        self.lstm = nn.LSTM(embedding, units)
         nn.init.uniform_(self.embedding.weight, -0.05, 0.05)
+        if vectors is not None:
+            self._start_from(vectors)
+        self.embedding.weight.requires_grad_(not freeze_vectors)
         weight_ih, weight_hh, bias, second_bias = self.lstm.all_weights[0]
         nn.init.xavier_uniform_(weight_ih)
         nn.init.orthogonal_(weight_hh)
         nn.init.zeros_(bias)
         nn.init.ones_(bias.detach()[units : 2 * units])
         nn.init.zeros_(second_bias).requires_grad_(False)
+
+    def _start_from(self, vectors: Tensor) -> None:
+        weight = self.embedding.weight.detach()
+        if vectors.shape != weight.shape:
+            found, wanted = ("×".join(map(str, shape)) for shape in (vectors.shape, weight.shape))
+            raise InputError(f"the vectors of an LSTM are {found}: give {wanted} (tokens×embedding)")
+        given = ~vectors.isnan().any(1)
+        weight[given] = vectors[given].to(weight)
 
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.embedding(tokens.t())

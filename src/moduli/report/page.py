@@ -25,8 +25,10 @@ from moduli.evaluation.tables import (
 from moduli.files import write_file
 from moduli.report.pictures import (
     Picture,
+    balance_pictures,
     curve_pictures,
     decoder_pictures,
+    schedule_pictures,
     sharing_pictures,
     value_pictures,
 )
@@ -59,8 +61,9 @@ def write_report(run_dir: Path | str, pictures: Sequence[Picture] = ()) -> Path:
     values = value_pictures(summary)
     curves = curve_pictures(summary, records)
     sharing = sharing_pictures(summary, records)
+    balance, schedule = balance_pictures(summary, records), schedule_pictures(summary, records)
     decoders = decoder_pictures(summary, records)
-    for picture in [*values, *curves, *sharing, *decoders, *pictures]:
+    for picture in [*values, *curves, *sharing, *balance, *schedule, *decoders, *pictures]:
         if isinstance(picture.figure, Figure):
             write_file(folder / "plots" / f"{picture.name}.png", png(picture.figure))
     environment = Environment(
@@ -82,6 +85,8 @@ def write_report(run_dir: Path | str, pictures: Sequence[Picture] = ()) -> Path:
         values=values,
         curves=curves,
         sharing=sharing,
+        balance=balance,
+        schedule=schedule,
         decoders=decoders,
         pictures=list(pictures),
         tasks=[_task(summary, task, run.get("data", {})) for task in summary["tasks"]],

@@ -12,12 +12,14 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from moduli.evaluation.summary import Summary
+from moduli.report.balance import conflict_figure, weights_figure
 from moduli.report.curves import LOSS, METRIC, learning_curves, task_curves
 from moduli.report.decoders import dropout_schedules, trajectories_figure
 from moduli.report.figures import comparison_figure, gains_figure
 from moduli.report.records import Records
 from moduli.report.routes import routes_figure
 from moduli.report.scales import relatedness_figure, scales_over_time, soft_order_figure
+from moduli.report.schedule import histograms_figure, probabilities_figure, q_figure, shares_figure
 from moduli.report.style import svg
 
 
@@ -164,3 +166,66 @@ def decoder_pictures(summary: Summary, records: Records) -> list[Picture]:
             ),
         ]
     )
+
+
+def balance_pictures(summary: Summary, records: Records) -> list[Picture]:
+    """Balancing: weights of the tasks, and conflict of their gradients."""
+    pictures = []
+    for number, method in enumerate(summary["methods"], start=1):
+        pictures += [
+            (
+                f"weights-{number}",
+                f"How hard {method} pulls on each task: the factor on its loss. Only weights of one step "
+                "compare; a large one can stand for a small loss.",
+                f"Weight of each task by training step under {method}, one line per task.",
+                weights_figure(summary, records, method),
+            ),
+            (
+                f"conflict-{number}",
+                f"Do the tasks of {method} pull the shared parameters in one direction? Cosine of the "
+                "gradients of two tasks: 1 the same direction, 0 unrelated, below 0 at odds. Means over "
+                "many steps, so single batches may be at odds where the mean is not. Similar tasks stand "
+                "side by side.",
+                f"Heat map of the mean cosine between gradients of pairs of tasks under {method}, and the "
+                "share of pairs with a negative cosine by training step.",
+                conflict_figure(summary, records, method),
+            ),
+        ]
+    return _present(pictures)
+
+
+def schedule_pictures(summary: Summary, records: Records) -> list[Picture]:
+    """Schedules: what was trained when, and what a learned schedule goes by."""
+    pictures = []
+    for number, method in enumerate(summary["methods"], start=1):
+        pictures += [
+            (
+                f"shares-{number}",
+                f"What {method} trained when: the stronger the shade, the more steps of a phase trained the "
+                "task.",
+                f"Raster of tasks by training step, shaded by how often {method} trained each task.",
+                shares_figure(summary, records, method),
+            ),
+            (
+                f"probabilities-{number}",
+                f"Probability with which {method} drew each task.",
+                f"Probability of each task by training step under {method}, one line per task.",
+                probabilities_figure(summary, records, method),
+            ),
+            (
+                f"histograms-{number}",
+                f"What the schedule of {method} sees: for each task the histogram of the model's uncertainty "
+                "on validation samples. From 0, certain, below to 1 above; the stronger the shade, the more "
+                "samples. Grey: not looked at.",
+                f"Small rasters, one per task: histogram of uncertainty by training step under {method}.",
+                histograms_figure(summary, records, method),
+            ),
+            (
+                f"q-{number}",
+                f"What the schedule of {method} expects of training each task: the sum of rewards to come, "
+                "later ones discounted. The task with the highest value is chosen, except while exploring.",
+                f"Q value of each task by training step under {method}, one line per task.",
+                q_figure(summary, records, method),
+            ),
+        ]
+    return _present(pictures)

@@ -19,15 +19,17 @@ SPLITS = ("train", "val", "test")
 class Records:
     """The lines of `metrics.jsonl`.
 
-    ``curves`` has the columns method, seed, step, split, task, loss, and one per metric; ``scales`` and
-    ``decoders`` are the records of the splits of these names, by method, seed and step; ``skipped`` counts
-    lines that could not be read (a killed run leaves half a line). A line that was written twice, because a
-    run was resumed, counts once, as written last.
+    ``curves`` has the columns method, seed, step, split, task, loss, and one per metric; ``scales``,
+    ``decoders``, ``balance`` and ``schedule`` are the records of the splits of these names, by method, seed
+    and step; ``skipped`` counts lines that could not be read (a killed run leaves half a line). A line that
+    was written twice, because a run was resumed, counts once, as written last.
     """
 
     curves: pd.DataFrame
     scales: list[dict[str, Any]]
     decoders: list[dict[str, Any]]
+    balance: list[dict[str, Any]]
+    schedule: list[dict[str, Any]]
     skipped: int = 0
 
     @cached_property
@@ -61,7 +63,18 @@ def read_records(path: Path | str) -> Records:
     curves[numbers] = curves[numbers].apply(pd.to_numeric, errors="coerce")
     curves = curves.drop_duplicates(KEYS, keep="last").sort_values("step", kind="stable", ignore_index=True)
     skipped = len(lines) - len(known)
-    return Records(curves, _by_step(scales), _by_step(decoders), skipped)
+    balance, schedule = _told(known, "balance"), _told(known, "schedule")
+    return Records(curves, _by_step(scales), _by_step(decoders), balance, schedule, skipped)
+
+
+def _told(known: list[dict[str, Any]], split: str) -> list[dict[str, Any]]:
+    """Records of a split of which a step may have several, with different keys."""
+    found = {
+        (line["method"], line["seed"], line["step"], frozenset(line)): line
+        for line in known
+        if line["split"] == split
+    }
+    return _by_step(found)
 
 
 def _by_step(records: dict[tuple, dict[str, Any]]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ Distances between tasks of one run do not depend on the numbering, and are avera
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -238,20 +239,27 @@ def relatedness_figure(summary: Summary, method: str) -> Figure | None:
     rest = "" if named else f"; names left out beyond {MOST_NAMED} tasks"
     sheet.text(0.1, 0.06, f"{shorten(method)}: share of layers that two tasks use in common, {over}{rest}")
     axes = sheet.axes(label, 0.45, side, side)
-    _heat_map(axes, shown, labels if named else [])
+    apart = shown[~np.eye(len(names), dtype=bool)]
+    low = max(0.0, min(apart.min(), apart.max() - 0.2))  # so that noise does not fill the range of colours
+    heat_map(axes, shown, labels if named else [], low, max(apart.max(), low + 0.2))
     bar = sheet.axes(label + side + 0.2, 0.45, 0.16, min(2.0, side))
     sheet.figure.colorbar(axes.collections[0], cax=bar)
     bar.grid(visible=False)
     return sheet.figure
 
 
-def _heat_map(axes: Axes, values: Array, labels: list[str]) -> None:
+def heat_map(
+    axes: Axes, values: Array, labels: list[str], low: float, high: float, colors: str = "cividis"
+) -> None:
+    """Draws `[T, T]` without its diagonal, in colours from `low` to `high`, with numbers where there is room.
+
+    `labels` name the rows and columns, or are empty.
+    """
     n = len(values)
-    diagonal = np.eye(n, dtype=bool)
-    low, high = float(values[~diagonal].min()), float(values[~diagonal].max())
-    low = max(0.0, min(low, high - 0.2))  # so that noise does not fill the range of colours
-    masked = np.ma.masked_array(values, diagonal)
-    axes.pcolormesh(masked, cmap="cividis", vmin=low, vmax=max(high, low + 0.2), edgecolors="none")
+    hidden = np.eye(n, dtype=bool) | np.isnan(values)
+    mesh = axes.pcolormesh(
+        np.ma.masked_array(values, hidden), cmap=colors, vmin=low, vmax=high, edgecolors="none"
+    )
     size = 8 if n <= 30 else 5.5
     places = np.arange(n) + 0.5
     axes.set_xticks(places if labels else [], labels, rotation=90, fontsize=size)
@@ -261,8 +269,14 @@ def _heat_map(axes: Axes, values: Array, labels: list[str]) -> None:
     axes.grid(visible=False)
     axes.spines[["left", "bottom"]].set_visible(False)
     if n <= 14:
-        for y, x in np.argwhere(~diagonal):
-            color = "white" if values[y, x] < (low + high) / 2 else "black"
+        for y, x in np.argwhere(~hidden):
+            color = "white" if _is_dark(mesh.to_rgba(values[y, x])) else "black"
             axes.text(
                 x + 0.5, y + 0.5, f"{values[y, x]:.2f}", ha="center", va="center", fontsize=7, color=color
             )
+
+
+def _is_dark(color: Any) -> bool:
+    """Whether white can be read better on a colour than black; by its relative luminance."""
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color[:3])
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.179

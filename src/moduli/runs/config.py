@@ -16,8 +16,10 @@ from moduli.evaluation import Build
 from moduli.evaluation.folder import check_file_name
 from moduli.model import JointModel
 from moduli.pseudotasks import PTA, augment
-from moduli.runs.methods import BALANCES, METHODS, Layers
-from moduli.runs.sections import Section, check_keys, check_mapping, checked, known_keys
+from moduli.runs.balances import BALANCES
+from moduli.runs.methods import METHODS, Layers
+from moduli.runs.schedules import SCHEDULES
+from moduli.runs.sections import NoOptions, Section, check_keys, check_mapping, checked, known_keys
 from moduli.runs.yaml_file import override, read_yaml
 from moduli.tasks import Task, check_tasks
 from moduli.tasks.tables import TableSpec, load_tables
@@ -64,11 +66,16 @@ class RunFile(Section):
     pseudotasks: Any = None
     compare: list[Any] | None = None
     balance: Any = "equal"
+    schedule: Any = "all"
     train: Any = None
     seeds: int | list[int] = 3
     seed: int = Field(default=0, ge=0)
     device: str = "auto"
     splits: Any = None
+
+
+PARTS: Mapping[str, Mapping[str, Any]] = {"balance": BALANCES, "schedule": SCHEDULES}
+"""What may be common to all methods, or an entry's own."""
 
 
 @dataclass(frozen=True)
@@ -81,27 +88,45 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Choice:
-    """A method, or a balancing, with its options; a method may have several decoders for each task."""
+    """A word of a table, with its options."""
 
     kind: str
-    options: Any
+    options: Any = field(default_factory=NoOptions)
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a run file."""
+        return {"kind": self.kind, **self.options.model_dump(mode="json", exclude_none=True)}
+
+
+@dataclass(frozen=True)
+class MethodChoice(Choice):
+    """A method: how tasks share, with one or several decoders each, balanced and scheduled."""
+
     pseudotasks: PseudoTasks | None = None
+    balance: Choice = field(default_factory=lambda: Choice("equal"))
+    schedule: Choice = field(default_factory=lambda: Choice("all"))
+
+    @property
+    def separate(self) -> bool:
+        """Whether encoders and decoders are modules of their own, as steps leave tasks out."""
+        return self.schedule.kind != "all"
 
     def build(self, tasks: Sequence[Task]) -> Build:
         """What `compare` wants: a function from a seed to a model."""
 
         def model(seed: int) -> JointModel:
-            plain = METHODS[self.kind].build(tasks, self.options, seed)
-            return plain if self.pseudotasks is None else self.pseudotasks.to(plain)
+            made = METHODS[self.kind].build(tasks, self.options, seed)
+            if self.pseudotasks is not None:
+                made = self.pseudotasks.to(made)
+            return made.separate_ends() if self.separate else made
 
         return model
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in a run file."""
-        record = {"kind": self.kind, **self.options.model_dump(mode="json", exclude_none=True)}
+        record = super().to_json()
         if self.pseudotasks is not None:
             record["pseudotasks"] = self.pseudotasks.model_dump(mode="json")
-        return record
+        return {**record, "balance": self.balance.to_json(), "schedule": self.schedule.to_json()}
 
 
 @dataclass(frozen=True)
@@ -110,8 +135,7 @@ class Run:
 
     name: str
     tasks: tuple[TableSpec | DataSet, ...]
-    methods: Mapping[str, Choice]
-    balance: Choice
+    methods: Mapping[str, MethodChoice]
     train: Train
     seeds: tuple[int, ...]
     device: str
@@ -143,7 +167,6 @@ class Run:
             "tasks": [_task_entry(spec) for spec in self.tasks],
             "sharing": {"name": name, **sharing.to_json()},
             "compare": [{"name": name, **choice.to_json()} for name, choice in others],
-            "balance": self.balance.to_json(),
             "train": self.train.to_json(),
             "seeds": list(self.seeds),
             "device": self.device,
@@ -190,7 +213,6 @@ def _resolve(file: RunFile, base: Path) -> Run:
         name=file.name,
         tasks=tuple(_task(entry, f"tasks.{i}", base, splits) for i, entry in enumerate(file.tasks)),
         methods=_methods(file),
-        balance=_balance(file.balance),
         train=checked(Train, file.train, "train"),
         seeds=_seeds(file.seeds, file.seed),
         device=str(choose_device(file.device)),
@@ -218,15 +240,16 @@ def _task_entry(spec: TableSpec | DataSet) -> dict[str, Any]:
     return {key: value for key, value in dumped.items() if value not in ([], ())}
 
 
-def _methods(file: RunFile) -> dict[str, Choice]:
-    name, sharing = _method(_augmented(file), "sharing", None)
+def _methods(file: RunFile) -> dict[str, MethodChoice]:
+    common = {key: _choice(getattr(file, key), table, key) for key, table in PARTS.items()}
+    name, sharing = _method(_augmented(file), "sharing", None, common)
     methods = {name: sharing}
     others = file.compare
     if others is None:
         others = [sharing.kind] if sharing.pseudotasks is not None else []
         others += ["single"] * (sharing.kind != "single")
     for i, entry in enumerate(others):
-        name, choice = _method(entry, f"compare.{i}", sharing.options)
+        name, choice = _method(entry, f"compare.{i}", sharing.options, common)
         if name in methods:
             raise InputError(f"compare.{i}: two methods are called {name!r}: give one of them a 'name'")
         methods[name] = choice
@@ -244,18 +267,23 @@ def _augmented(file: RunFile) -> Any:
     return {**entry, "pseudotasks": file.pseudotasks}
 
 
-def _method(entry: Any, place: str, sharing: Layers | None) -> tuple[str, Choice]:
-    """A method and its name; options that it does not give are those of `sharing`."""
+def _method(
+    entry: Any, place: str, sharing: Layers | None, common: Mapping[str, Choice]
+) -> tuple[str, MethodChoice]:
+    """A method and its name; options that it does not give are those of `sharing`, or `common` to all."""
     kind, values = _kind_of(entry, METHODS, place)
     pseudotasks = _pseudotasks(values.pop("pseudotasks", None), f"{place}.pseudotasks")
-    name = values.pop("name", kind if pseudotasks is None else f"{kind}+{pseudotasks.control}")
+    given = {key: table for key, table in PARTS.items() if key in values}
+    own = {key: _choice(values.pop(key), table, f"{place}.{key}") for key, table in given.items()}
+    letters = [] if pseudotasks is None else [pseudotasks.control]
+    name = values.pop("name", "+".join([kind, *letters, *(choice.kind for choice in own.values())]))
     if not isinstance(name, str):
         raise InputError(f"{place}.name is {name!r}: give a word")
     check_file_name(f"{place}.name", name)
     options = METHODS[kind].options
-    common = set(known_keys(options)) & (sharing.model_fields_set if sharing is not None else set())
-    values = {**{key: getattr(sharing, key) for key in common}, **values}
-    return name, Choice(kind, checked(options, values, place), pseudotasks)
+    inherited = set(known_keys(options)) & (sharing.model_fields_set if sharing is not None else set())
+    values = {**{key: getattr(sharing, key) for key in inherited}, **values}
+    return name, MethodChoice(kind, checked(options, values, place), pseudotasks, **{**common, **own})
 
 
 def _pseudotasks(entry: Any, place: str) -> PseudoTasks | None:
@@ -272,9 +300,9 @@ def _pseudotasks(entry: Any, place: str) -> PseudoTasks | None:
     return section.model_copy(update={"control": letters})
 
 
-def _balance(entry: Any) -> Choice:
-    kind, values = _kind_of(entry, BALANCES, "balance")
-    return Choice(kind, checked(BALANCES[kind].options, values, "balance"))
+def _choice(entry: Any, table: Mapping[str, Any], place: str) -> Choice:
+    kind, values = _kind_of(entry, table, place)
+    return Choice(kind, checked(table[kind].options, values, place))
 
 
 def _kind_of(entry: Any, table: Mapping[str, Any], place: str) -> tuple[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The one table of names: what a run file may call a method or a balancing, and how it is built.
+"""What a run file may call a method, and how its model is built.
 
 A new method is a new entry of `METHODS`: its options, and a function from tasks, options and seed to a
 model. Python code does not need names: it passes objects.
@@ -14,16 +14,12 @@ from typing import Any
 from pydantic import Field
 from torch import nn
 
-from moduli.balancing import Equal, Weights
-from moduli.errors import InputError, did_you_mean
+from moduli.errors import InputError
 from moduli.model import JointModel, dense_ends
 from moduli.modules import LSTM, Conv, Dense, LinearBank, PadChannels
-from moduli.pseudotasks.control import LETTERS
 from moduli.runs.sections import Section
 from moduli.sharing import RoutedStructure, hard, permuted, single, soft
 from moduli.tasks import Task, check_tasks, inputs_of
-from moduli.training.settings import OPTIMIZERS
-from moduli.types import Combine
 
 # ------------------------------------------------------------------ methods
 
@@ -185,58 +181,3 @@ def _image_decoders(tasks: Sequence[Task], options: Layers) -> LinearBank:
             for name, task in by_name.items()
         }
     )
-
-
-# ------------------------------------------------------------------ balancing
-
-
-class NoOptions(Section):
-    """Nothing to be said."""
-
-
-class TaskWeights(Section):
-    """``weights``: of the tasks' losses, by task; 1 where none is given."""
-
-    weights: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Balance:
-    """An entry of the table: what it is, what can be said about it, and how it is built."""
-
-    about: str
-    options: type[Section]
-    build: Callable[[Sequence[str], Any], Combine]
-
-
-def _equal(tasks: Sequence[str], options: NoOptions) -> Combine:
-    return Equal()
-
-
-def _weights(tasks: Sequence[str], options: TaskWeights) -> Combine:
-    for task in options.weights:
-        if task not in tasks:
-            raise InputError(f"balance.weights.{task}: no such task, {did_you_mean(task, tasks)}")
-    return Weights(options.weights)
-
-
-BALANCES = {
-    "equal": Balance("the sum of all losses", NoOptions, _equal),
-    "weights": Balance("a weighted sum, with the weights that you give", TaskWeights, _weights),
-}
-
-
-def names() -> dict[str, list[tuple[str, str]]]:
-    """The words that a run file may use, with a line on each: `{place: [(word, line)]}`."""
-    kinds = [
-        ("binary", "one of two classes"),
-        ("multiclass", "one of several classes"),
-        ("regression", "a number"),
-    ]
-    return {
-        "sharing and compare": [(word, method.about) for word, method in METHODS.items()],
-        "pseudotasks.control": list(LETTERS.items()),
-        "balance": [(word, balance.about) for word, balance in BALANCES.items()],
-        "train.optimizer": [(word, f"torch.optim.{make.__name__}") for word, make in OPTIMIZERS.items()],
-        "tasks.kind": kinds,
-    }

@@ -20,7 +20,7 @@ from moduli.evaluation.summary import read_summary
 from moduli.files import read_json, write_atomically, write_json
 from moduli.model import JointModel
 from moduli.rng import seeded
-from moduli.runs.config import Choice
+from moduli.runs.config import MethodChoice
 from moduli.runs.methods import METHODS
 from moduli.runs.sections import checked
 from moduli.tasks import Binary, Data, Multiclass, Multilabel, Regression, Task, check_tasks, inputs_of
@@ -147,7 +147,7 @@ def write_frame(path: Path, frame: DataFrame) -> None:
 
 
 def save_predictor(
-    folder: Path, model: JointModel, tasks: Sequence[Task], method: str, choice: Choice, seed: int
+    folder: Path, model: JointModel, tasks: Sequence[Task], method: str, choice: MethodChoice, seed: int
 ) -> None:
     """Writes `model.safetensors` and `model.json` into a folder."""
     by_name = check_tasks(tasks)
@@ -157,6 +157,7 @@ def save_predictor(
         "moduli": __version__,
         "method": method,
         "seed": seed,
+        "separate": choice.separate,
         **choice.to_json(),
         "inputs": {
             name: {
@@ -196,6 +197,7 @@ def load_predictor(folder: str | Path, method: str | None = None) -> Predictor:
     options = checked(method_of.options, known, str(place / "model.json"))
     with seeded(record["seed"]):
         model = method_of.build(tasks, options, record["seed"])
+        model = model.separate_ends() if record.get("separate") else model
     load_weights(place / "model.safetensors", model)
     return Predictor(model, check_tasks(tasks))
 

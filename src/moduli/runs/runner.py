@@ -14,14 +14,16 @@ import torch
 
 from moduli._version import __version__
 from moduli.errors import InputError, Interrupted, SaveError
-from moduli.evaluation import Comparison, compare
+from moduli.evaluation import Build, Comparison, Recipe, compare
 from moduli.evaluation.folder import describe_task, fingerprint
 from moduli.files import read_json, write_atomically, write_json
 from moduli.model import JointModel
 from moduli.rng import seeded
-from moduli.runs.config import Run, read_run_file
-from moduli.runs.methods import BALANCES
+from moduli.runs.balances import BALANCES
+from moduli.runs.config import MethodChoice, Run, read_run_file
+from moduli.runs.methods import METHODS
 from moduli.runs.predictor import save_predictor
+from moduli.runs.schedules import SCHEDULES, Needs
 from moduli.tasks import Task
 from moduli.training import Progress
 
@@ -108,8 +110,9 @@ def _load(run: Run, say: Say) -> list[Task]:
     schemas = [task.schema for task in tasks if task.schema is not None]
     for note in dict.fromkeys(f"{schema.name}: {note}" for schema in schemas for note in schema.notes):
         say(f"note: table {note}")
-    BALANCES[run.balance.kind].build([task.name for task in tasks], run.balance.options)
-    for name in run.methods:
+    for name, choice in run.methods.items():
+        BALANCES[choice.balance.kind].build(tasks, choice.balance.options, run.seeds[0])
+        SCHEDULES[choice.schedule.kind].check(choice.schedule.options, [task.name for task in tasks])
         model = _built(run, name, tasks)
         say(f"method {name}: {model.count_parameters():,} parameters")
     return tasks
@@ -128,17 +131,15 @@ def _built(run: Run, method: str, tasks: Sequence[Task]) -> JointModel:
 
 
 def _train(run: Run, tasks: list[Task], folder: Path, progress: Progress | None, say: Say) -> Comparison:
-    balance, names = run.balance, [task.name for task in tasks]
     go_on = f"moduli resume {shlex.quote(str(folder))}"
     try:
         _note_session(folder, tasks)
         comparison = compare(
-            {name: choice.build(tasks) for name, choice in run.methods.items()},
+            {name: _recipe(run, name, tasks, folder, progress) for name in run.methods},
             tasks,
             run.seeds,
             folder=folder,
             name=run.name,
-            combine=lambda seed: BALANCES[balance.kind].build(names, balance.options),
             device=run.device,
             progress=progress,
             **vars(run.train),
@@ -152,6 +153,37 @@ def _train(run: Run, tasks: list[Task], folder: Path, progress: Progress | None,
     except KeyboardInterrupt as error:
         raise Interrupted(f"{str(error) or 'stopped'}; go on with: {go_on}") from None
     return comparison
+
+
+def _recipe(run: Run, name: str, tasks: list[Task], folder: Path, progress: Progress | None) -> Recipe:
+    """A method with its balancing and its schedule; what the schedule must know before is found out here."""
+    choice = run.methods[name]
+    balance, schedule = choice.balance, choice.schedule
+    needs = Needs(
+        tasks,
+        run.train,
+        choice.build(tasks),
+        lambda seed: BALANCES[balance.kind].build(tasks, balance.options, seed),
+        _single(choice, tasks),
+        folder,
+        name,
+        run.seeds[0],
+        run.device,
+        progress,
+    )
+    return Recipe(
+        needs.build,
+        needs.combine,
+        SCHEDULES[schedule.kind].prepare(schedule.options, needs),
+    )
+
+
+def _single(choice: MethodChoice, tasks: Sequence[Task]) -> Build:
+    """Single-task models of the size of a method's."""
+    single = METHODS["single"]
+    keys = single.options.model_fields.keys() & choice.options.model_fields.keys()
+    options = single.options(**{key: getattr(choice.options, key) for key in keys})
+    return lambda seed: single.build(tasks, options, seed)
 
 
 def _write_report(folder: Path) -> None:

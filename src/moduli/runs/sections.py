@@ -19,6 +19,10 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class NoOptions(Section):
+    """Nothing to be said."""
+
+
 def checked(section: type[S], values: Any, place: str) -> S:
     """The section made from what a file says.
 

@@ -4,8 +4,9 @@ from moduli.scheduling.adaptive import Adaptive
 from moduli.scheduling.all_tasks import AllTasks
 from moduli.scheduling.by_weights import ByWeights
 from moduli.scheduling.greedy import Greedy
-from moduli.scheduling.kiperwasser import Constant, Exponential, Shift, Sigmoid
+from moduli.scheduling.kiperwasser import ConstantShare, ExponentialShare, ShiftingShares, SigmoidShare
 from moduli.scheduling.proportional import Proportional
+from moduli.scheduling.qls import Policy, QLearningScheduler
 from moduli.scheduling.random_tasks import RandomTasks
 from moduli.scheduling.round_robin import RoundRobin
 
@@ -13,12 +14,14 @@ __all__ = [
     "Adaptive",
     "AllTasks",
     "ByWeights",
-    "Constant",
-    "Exponential",
+    "ConstantShare",
+    "ExponentialShare",
     "Greedy",
+    "Policy",
     "Proportional",
+    "QLearningScheduler",
     "RandomTasks",
     "RoundRobin",
-    "Shift",
-    "Sigmoid",
+    "ShiftingShares",
+    "SigmoidShare",
 ]

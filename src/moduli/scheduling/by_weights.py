@@ -42,14 +42,14 @@ class ByWeights(Sampling):
     they are, that is, leave `combine` at its default: the weights are in the draw.
 
     Weights that depend on losses or scores are what this is for. What a weighting does to single samples
-    has no effect here, nor has what it learns from gradients.
+    has no effect here.
 
     Args:
         weighting: a `moduli.balancing.Weighting`, or what has the methods of `Weigher`.
         seed: of the draws.
 
     Raises:
-        InputError: if this is no weighting, or its weights are trained by the optimizer.
+        InputError: if this is no weighting, or its weights do not follow from losses alone.
     """
 
     def __init__(self, weighting: Weigher, seed: int = 0):
@@ -59,6 +59,8 @@ class ByWeights(Sampling):
             raise InputError(f"{name} gives no weights to draw tasks by: give a Weighting")
         if weighting.parameters():
             raise InputError(f"the optimizer trains the weights of {name}: use it as combine, not to draw by")
+        if not getattr(weighting, "of_losses", True):
+            raise InputError(f"the weights of {name} do not follow from losses alone: use it as combine")
         self.weighting = weighting
         self._model: Any = None
         self._weights: Tensor | None = None

@@ -198,6 +198,15 @@ class DQN:
             "anneal": max(1, steps),
         }
 
+    def options(self) -> dict[str, Any]:
+        """What it was made with, but for the sizes and the seed."""
+        names = (
+            "gamma", "batch", "target_every", "learning_starts", "train_every", "updates", "huber", "double",
+            "normalise", "tau_0", "tau_end", "anneal", "count_factor",
+        )  # fmt: skip
+        made = {name: getattr(self, name) for name in names}
+        return {**made, "lr": self.optimizer.defaults["lr"], "capacity": self.buffer.capacity}
+
     # -------------------------------------------------------------- acting
 
     @property

@@ -39,7 +39,7 @@ class MainTask(Sampling):
         return torch.tensor(chances, dtype=torch.float64)
 
 
-class Constant(MainTask):
+class ConstantShare(MainTask):
     """Draws the main task with the fixed probability P = a.
 
     Args:
@@ -61,7 +61,7 @@ class Constant(MainTask):
         return self.a
 
 
-class Exponential(MainTask):
+class ExponentialShare(MainTask):
     """Draws the main task with P(t) = 1 - exp(-a t), from 0 towards 1; t is the time in epochs.
 
     Args:
@@ -82,7 +82,7 @@ class Exponential(MainTask):
         return -math.expm1(-self.rate_per_step * step)
 
 
-class Sigmoid(MainTask):
+class SigmoidShare(MainTask):
     """Draws the main task with P(t) = 1 / (1 + exp(-a t)), from 1/2 towards 1; t is the time in epochs.
 
     Args:
@@ -103,14 +103,14 @@ class Sigmoid(MainTask):
         return 1 / (1 + math.exp(-self.rate_per_step * step))
 
 
-class Shift(Sampling):
+class ShiftingShares(Sampling):
     """Moves the probabilities of any number of tasks from `start` to `end`; t is the time in epochs.
 
         exponential: p_k(t) ~ end_k + (start_k - end_k) exp(-a t)
         sigmoid:     p_k(t) ~ end_k + (2 start_k - end_k) exp(-a t)
 
-    With two tasks, start (0, 1) and end (1, 0), the first is `Exponential`; with start (1/2, 1/2), the second
-    is `Sigmoid`. The general form is that of Lingvo, an open framework for sequence models.
+    With two tasks, start (0, 1) and end (1, 0), the first is `ExponentialShare`; with start (1/2, 1/2), the
+    second is `SigmoidShare`. The general form is that of Lingvo, an open framework for sequence models.
 
     Args:
         start: by task name, proportional to the probabilities at the start.

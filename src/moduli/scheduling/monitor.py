@@ -38,6 +38,16 @@ class Look:
     values: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass
+class _Seen:
+    """What a look collects of one task, `[N, ...]` each once it is whole; `more` is of unlabelled inputs."""
+
+    outputs: list[Tensor] = field(default_factory=list)
+    targets: list[Tensor] = field(default_factory=list)
+    hidden: list[Tensor] = field(default_factory=list)
+    more: list[Tensor] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class _Chunk:
     """Some samples of an input, and who reads them; ``targets`` is empty if they are unlabelled."""
@@ -115,36 +125,10 @@ class Monitor:
     @torch.no_grad()
     def look(self, model: JointModel, scores: bool = True) -> Look:
         """The state of `model`, and with `scores` its validation losses and metrics."""
-        device = next(model.parameters()).device
-        if device not in self._rounds:
-            self._rounds[device] = self._read(device)
-        outputs: dict[str, list[Tensor]] = {task: [] for task in self.tasks}
-        targets: dict[str, list[Tensor]] = {task: [] for task in self.tasks}
-        hidden: dict[str, list[Tensor]] = {task: [] for task in self.tasks}
-        unsure: dict[str, list[Tensor]] = {task: [] for task in self.tasks}
-        with _evaluating(model):
-            for chunks in self._rounds[device]:
-                names = [task for chunk in chunks for task in chunk.tasks]
-                read = model.hidden({chunk.name: chunk.inputs for chunk in chunks}, names)
-                predicted = model.decoders(read)
-                for chunk in chunks:
-                    for task in chunk.tasks:
-                        if not chunk.targets:
-                            unsure[task].append(self._uncertainty(task, predicted[task].float(), None))
-                            continue
-                        outputs[task].append(predicted[task].float())
-                        targets[task].append(chunk.targets[task])
-                        hidden[task].append(read[task])
-        whole = {task: (torch.cat(outputs[task]), torch.cat(targets[task])) for task in self.tasks}
-        histograms = []
-        for task, (output, target) in whole.items():
-            u = self._uncertainty(task, output, target)
-            if self.hard:
-                u = u[self._marked(task, torch.cat(hidden[task]), target)]
-            elif task not in _classifiers(self.tasks):
-                u = u[self.tasks[task].kind.labelled(target)]
-            histograms.append(histogram(torch.cat([u, *unsure[task]]), self.bins))
-        state = torch.cat(histograms).to("cpu", torch.float32)
+        seen = self._predictions(model)
+        whole = {task: (torch.cat(one.outputs), torch.cat(one.targets)) for task, one in seen.items()}
+        unsure = [self._unsure(task, *pair, seen[task]) for task, pair in whole.items()]
+        state = torch.cat([histogram(u, self.bins) for u in unsure]).to("cpu", torch.float32)
         return Look(state, *self._scores(whole)) if scores else Look(state)
 
     def histograms(self, state: Tensor) -> dict[str, list[float]]:
@@ -153,20 +137,41 @@ class Monitor:
 
     # -------------------------------------------------------------- parts of a look
 
-    def _uncertainty(self, task: str, outputs: Tensor, targets: Tensor | None) -> Tensor:
-        """`[N]`, from outputs `[N, ...]`; targets are needed where there are no class probabilities."""
+    def _predictions(self, model: JointModel) -> dict[str, _Seen]:
+        device = next(model.parameters()).device
+        if device not in self._rounds:
+            self._rounds[device] = self._read(device)
+        seen = {task: _Seen() for task in self.tasks}
+        with _evaluating(model):
+            for chunks in self._rounds[device]:
+                names = [task for chunk in chunks for task in chunk.tasks]
+                hidden = model.hidden({chunk.name: chunk.inputs for chunk in chunks}, names)
+                outputs = model.decoders(hidden)
+                for chunk in chunks:
+                    for task in chunk.tasks:
+                        if not chunk.targets:
+                            seen[task].more.append(outputs[task].float())
+                            continue
+                        seen[task].outputs.append(outputs[task].float())
+                        seen[task].targets.append(chunk.targets[task])
+                        if self.hard:
+                            seen[task].hidden.append(hidden[task].flatten(1).float())
+        return seen
+
+    def _unsure(self, task: str, outputs: Tensor, targets: Tensor, seen: _Seen) -> Tensor:
+        """How unsure the samples are whose histogram counts, `[N]`."""
         kind = self.tasks[task].kind
-        p = class_probabilities(kind, outputs)
+        p = class_probabilities(kind, torch.cat([outputs, *seen.more]))
         if p is None:
-            assert targets is not None
-            return 1 - torch.exp(-kind.loss(outputs, targets))
+            return 1 - torch.exp(-kind.loss(outputs, targets)[kind.labelled(targets)])
         u = MEASURES[self.measure](p)
-        return u.flatten(1).mean(1) if u.dim() > 1 else u
+        u = u.flatten(1).mean(1) if u.dim() > 1 else u
+        return u[self._marked(task, torch.cat(seen.hidden), targets)] if self.hard else u
 
     def _marked(self, task: str, hidden: Tensor, targets: Tensor) -> Tensor:
         """Rows of the batch-hard samples among the labelled ones; all rows if there is none."""
         rows = self.tasks[task].kind.labelled(targets).nonzero().squeeze(-1)
-        marked = batch_hard(hidden[rows].flatten(1).float(), targets[rows]).marked()
+        marked = batch_hard(hidden[rows], targets[rows]).marked()
         return rows[marked] if len(marked) else torch.arange(len(targets), device=targets.device)
 
     def _scores(self, whole: Mapping[str, tuple[Tensor, Tensor]]) -> tuple[dict, dict]:

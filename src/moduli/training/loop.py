@@ -230,7 +230,10 @@ class Trainer:
             }
             for task in self.tasks
         ]
+        shares = self._running.shares((self.step - 1) % self.train.phase + 1)
         told = [*self.model.record(), *self.combine.record(), *self.schedule.record()]
+        if min(shares.values()) < 1:  # else all tasks took part in all steps
+            told.append({"split": "schedule", "shares": shares})
         records += [{"step": self.step, **record} for record in told]
         self.history += records
         if self._log is not None:

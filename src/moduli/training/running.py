@@ -55,6 +55,10 @@ class RunningMean:
         counts = self._count.tolist()
         return {name: values[row] for name, row in self._row.items() if counts[row]}
 
+    def shares(self, steps: int) -> dict[str, float]:
+        """The share of the last `steps` steps that each task took part in."""
+        return dict(zip(self._names, (self._count / steps).tolist(), strict=True))
+
     def state_dict(self) -> State:
         return {"total": self._total.clone(), "count": self._count.clone(), "fine": self._fine.clone()}
 

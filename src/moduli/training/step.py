@@ -45,16 +45,19 @@ def train_step(parts: Parts, names: Sequence[str], rate: float = 1.0) -> Losses:
     complete = frozenset().union(*(batch.complete for batch in batches.values()))
     targets = {name: batches[model.input_of[name]].targets[name] for name in names}
 
-    with precision.autocast():
-        outputs = parts.forward({name: batch.inputs for name, batch in batches.items()}, names)
-        losses = task_losses(parts.tasks, outputs, targets, complete)
+    def compute_losses() -> Losses:
+        with precision.autocast():
+            outputs = parts.forward({name: batch.inputs for name, batch in batches.items()}, names)
+            return task_losses(parts.tasks, outputs, targets, complete)
 
+    losses = compute_losses()
     parts.combine.backward(precision.scaled(losses), model)
     if parts.clip is not None:
         precision.unscale(parts.optimizer)
         torch.nn.utils.clip_grad_norm_(model.parameters(), parts.clip)
     with scaled_rate(parts.optimizer, rate):
         precision.step(parts.optimizer)
+    parts.combine.after_step(compute_losses)
     if parts.lr_schedule is not None:
         parts.lr_schedule.step()
     return losses
