@@ -112,10 +112,13 @@ def test_a_theoretical_start():
     assert combine._first[1] == combine.last[1]
 
 
-def test_a_model_that_shares_nothing_is_refused():
+def test_in_a_model_that_shares_nothing_all_weigh_1():
     tasks = tiny_tasks()
-    with pytest.raises(ValueError, match="no shared weight matrix; share a layer, or name one"):
-        Trainer(tiny_model(tasks, "single"), tasks, combine=GradNorm(), device="cpu").one_step()
+    combine = GradNorm(lr=0.1)
+    trainer = Trainer(tiny_model(tasks, "single"), tasks, combine=combine, device="cpu")
+    for _ in range(3):
+        trainer.one_step()
+    assert combine.record() == [{"split": "balance", "weights": {"a": 1.0, "b": 1.0, "c": 1.0}}]
 
 
 @pytest.mark.parametrize("options", [{"alpha": -1.0}, {"lr": -0.1}, {"alpha": NAN}])

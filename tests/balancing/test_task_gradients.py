@@ -10,10 +10,22 @@ import torch
 from synthetic import sharing_tasks, tiny_data, tiny_model, tiny_tasks
 from torch import nn
 
-from moduli import Conv, Data, Dense, JointModel, LinearBank, Multiclass, Task, TensorSource, augment, hard
+from moduli import (
+    LSTM,
+    Conv,
+    Data,
+    Dense,
+    JointModel,
+    LinearBank,
+    Multiclass,
+    Task,
+    TensorSource,
+    augment,
+    hard,
+)
 from moduli.balancing.task_gradients import CommonGradients, TaskGradients, gram_cosines
 from moduli.functional import linear_by_blocks
-from moduli.sharing.apart import alias
+from moduli.modules.alias import alias
 from moduli.tasks import task_losses
 from moduli.types import Losses
 
@@ -43,9 +55,9 @@ def by_autograd(model, losses, parameters) -> torch.Tensor:
 def check(model, tasks, sizes=(5, 5, 5), rtol=1e-9):
     """Both ways against autograd: the matrix, and the gradients of what is not shared."""
     plain = losses_of(model, tasks, sizes)
-    shared = model.shared_parameters()
+    shared = [p for p in model.shared_parameters() if p.requires_grad]
     expected = by_autograd(model, plain, shared)
-    others = [p for p in model.parameters() if id(p) not in {id(q) for q in shared}]
+    others = [p for p in model.parameters() if id(p) not in {id(q) for q in shared} and p.requires_grad]
     total = torch.stack(list(plain.mean.values())).sum()
     own = torch.autograd.grad(total, others, allow_unused=True, retain_graph=True)
 
@@ -118,6 +130,19 @@ def test_a_stage_that_cannot_keep_apart_beside_one_that_can():
     decoders = {name: nn.Linear(6, 3) for name in "abc"}
     model = JointModel(tasks, hard("abc", lambda k: Dense(6), 2), Shared(), decoders).double()
     check(model, tasks)
+
+
+def test_texts_that_share_an_encoder():
+    """An alias of the encoder for each input; a decoder that two tasks share as well."""
+    tasks = []
+    for seed, name in enumerate("abc"):
+        tokens = torch.randint(1, 9, (6, 4), generator=torch.Generator().manual_seed(seed))
+        source = TensorSource(tokens, {name: torch.arange(6) % 3})
+        tasks.append(Task(name, Multiclass(3), Data(name, (4,), source, source, source, tokens=9)))
+    encoder, decoder = LSTM(9, 5), nn.Linear(5, 3)
+    decoders = {"a": decoder, "b": nn.Linear(5, 3), "c": decoder}
+    structure = hard("abc", lambda k: Dense(5), 1)
+    check(JointModel(tasks, structure, dict.fromkeys("abc", encoder), decoders).double().train(), tasks)
 
 
 def test_stages_with_parameters_in_common_are_not_kept_apart():

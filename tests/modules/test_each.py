@@ -63,26 +63,34 @@ def test_joined_and_separate_calls_have_the_same_results_and_gradients():
     inputs = {name: torch.randint(0, 30, (rows, 5)) for name, rows in zip("abc", (4, 2, 3), strict=True)}
     parameters = [p for p in lstm.parameters() if p.requires_grad]
 
-    def run() -> tuple[dict[str, torch.Tensor], tuple[torch.Tensor, ...]]:
-        outputs = each(inputs)
-        return outputs, torch.autograd.grad(sum(y.square().sum() for y in outputs.values()), parameters)
-
-    joined = run()
-    assert joined[0]["a"]._base is joined[0]["b"]._base
+    joined = each(inputs)
+    assert joined["a"]._base is joined["b"]._base
+    gradients = torch.autograd.grad(sum(y.square().sum() for y in joined.values()), parameters)
     each.keep_apart(True)
-    separate = run()
-    assert separate[0]["a"]._base is not separate[0]["b"]._base
+    separate = each(inputs)
+    assert separate["a"]._base is not separate["b"]._base
     torch.testing.assert_close(joined, separate)
+    copies = [[c.tensor for c in each.copies() if c.parameter is p] for p in parameters]
+    assert [len(some) for some in copies] == [3] * len(parameters)
+    total = sum(y.square().sum() for y in separate.values())
+    summed = [sum(torch.autograd.grad(total, some, retain_graph=True)) for some in copies]
+    torch.testing.assert_close(summed, list(gradients))
 
 
-def test_kept_apart_a_name_has_a_graph_of_its_own():
-    module = Joining(nn.Linear(3, 2))
-    each = Each({"a": module, "b": module})
+def test_kept_apart_a_name_has_copies_of_what_it_shares_while_training():
+    shared, alone = nn.Linear(3, 2), nn.Linear(3, 2)
+    each = Each({"a": shared, "b": shared, "c": alone})
     each.keep_apart(True)
-    a, b = (torch.randn(2, 3, requires_grad=True) for _ in "ab")
-    outputs = each({"a": a, "b": b})
-    assert module.calls == 2
-    assert torch.autograd.grad(outputs["a"].sum(), [a, b], allow_unused=True)[1] is None
+    outputs = each({name: torch.randn(2, 3) for name in "abc"})
+    assert [(c.parameter is shared.weight, c.tasks) for c in each.copies()] == [
+        (True, ("a",)), (False, ("a",)), (True, ("b",)), (False, ("b",))
+    ]  # fmt: skip
+    weights = {c.tasks[0]: c.tensor for c in each.copies() if c.parameter is shared.weight}
+    found = torch.autograd.grad(outputs["a"].sum(), [*weights.values(), shared.weight], allow_unused=True)
+    assert [g is not None for g in found] == [True, False, False]
+    each.eval()
+    each({"a": torch.randn(2, 3)})
+    assert each.copies() == []
 
 
 def test_what_two_names_use_is_shared():

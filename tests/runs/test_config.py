@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from moduli.errors import InputError
-from moduli.runs import BALANCES, METHODS, read_run_file
+from moduli.runs import BALANCES, METHODS, SCHEDULES, read_run_file
 from moduli.runs.config import DataSet, RunFile, Splits
 from moduli.runs.sections import known_keys
 from moduli.tasks.tables import TableSpec
@@ -37,8 +37,10 @@ def test_compared_methods_take_the_sizes_of_the_sharing(clinic):
     soft = {"kind": "soft", "layers": 3, "width": 8, "dropout": 0.2, "depth": 2}
     run = read_run_file(changed(clinic, sharing=soft, compare=["single", shallow]))
     assert list(run.methods) == ["soft", "single", "shallow"]
-    assert run.methods["single"].to_json() == {"kind": "single", "layers": 3, "width": 8, "dropout": 0.2}
-    assert run.methods["shallow"].to_json() == {"kind": "hard", "layers": 1, "width": 8, "dropout": 0.2}
+    common = {"balance": {"kind": "equal"}, "schedule": {"kind": "all"}}
+    sizes = {"layers": 3, "width": 8, "dropout": 0.2}
+    assert run.methods["single"].to_json() == {"kind": "single", **sizes, **common}
+    assert run.methods["shallow"].to_json() == {"kind": "hard", **sizes, "layers": 1, **common}
 
 
 def test_a_joint_model_is_compared_with_separate_ones_unless_it_says_otherwise(tmp_path):
@@ -72,7 +74,7 @@ def test_changes_from_the_command_line(clinic):
     assert (run.train.steps, run.train.lr) == (7, 0.01)
     assert run.tasks[0].name == "cardio"
     assert run.methods["hard"].options.layers == 2
-    assert run.balance.options.weights == {"cardio": 2.0}
+    assert all(m.balance.options.weights == {"cardio": 2.0} for m in run.methods.values())
 
 
 def test_tasks_come_in_the_order_of_the_file(clinic):
@@ -163,7 +165,8 @@ def test_a_missing_run_file_suggests_the_nearest(clinic):
 
 def test_every_key_is_in_the_reference():
     page = (Path(__file__).parents[2] / "docs" / "run-file.md").read_text(encoding="utf-8")
-    options = [method.options for method in METHODS.values()] + [entry.options for entry in BALANCES.values()]
+    tables = (METHODS, BALANCES, SCHEDULES)
+    options = [entry.options for table in tables for entry in table.values()]
     keys = {key for section in (RunFile, Splits, TableSpec, Train, *options) for key in known_keys(section)}
     assert {key for key in keys if f"`{key}`" not in page and f"{key}:" not in page} == set()
-    assert {kind for kind in [*METHODS, *BALANCES] if kind not in page} == set()
+    assert {kind for kind in [*METHODS, *BALANCES, *SCHEDULES] if f"`{kind}`" not in page} == set()

@@ -5,7 +5,7 @@ import torch
 
 from moduli import LSTM, Dense, JointModel, dense_ends, soft
 from moduli.errors import InputError
-from moduli.runs.methods import BALANCES, METHODS
+from moduli.runs.methods import METHODS
 from moduli.tasks.arrays import from_arrays
 
 
@@ -108,12 +108,6 @@ def test_without_layers_decoders_read_the_encoders(kind):
 def test_encoder_dropout_is_for_texts(tasks):
     with pytest.raises(InputError, match="encoder_dropout is for texts, and there are none"):
         METHODS["hard"].build(tasks, METHODS["hard"].options(layers=1, encoder_dropout=0.2), 0)
-
-
-def test_weights_of_unknown_tasks_are_refused():
-    balance = BALANCES["weights"]
-    with pytest.raises(InputError, match=r"balance\.weights\.hart: no such task, did you mean 'heart'"):
-        balance.build(["heart"], balance.options(weights={"hart": 2.0}))
 
 
 def test_only_single_keeps_the_tasks_of_one_input_apart():

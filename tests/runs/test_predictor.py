@@ -11,7 +11,7 @@ import torch
 from moduli import Multilabel, Regression, load_predictor, load_tables
 from moduli.errors import InputError, RunError
 from moduli.evaluation import read_summary
-from moduli.runs.config import Choice
+from moduli.runs.config import MethodChoice
 from moduli.runs.methods import METHODS, Layers
 from moduli.runs.predictor import save_predictor, write_frame
 from moduli.tasks.arrays import from_arrays
@@ -104,7 +104,7 @@ def test_tasks_without_a_table_are_predicted_from_tensors(tmp_path):
     tasks = from_arrays(
         "photo", X, {"digit": torch.arange(40) % 3, "tags": (torch.rand(40, 2) > 0.5).float(), "age": y}
     )
-    choice = Choice("hard", Layers(layers=2, width=4))
+    choice = MethodChoice("hard", Layers(layers=2, width=4))
     model = METHODS["hard"].build(tasks, choice.options, 0)
     save_predictor(tmp_path, model, tasks, "hard", choice, 0)
     predictor = load_predictor(tmp_path)

@@ -36,7 +36,8 @@ class GradNorm(Weighting):
         lr: learning rate of the weights.
         initial: L_t(0) by task, such as log C for C classes; the first loss that is seen for tasks that are
             not named.
-        layer: parameters that stand for W; the last shared weight matrix if None.
+        layer: parameters that stand for W; the last shared weight matrix if None. In a model that shares
+            nothing all weights stay 1.
 
     Raises:
         InputError: if lr or alpha is negative.
@@ -79,6 +80,8 @@ class GradNorm(Weighting):
         layer = self._layer(model)
         gradients = TaskGradients(losses, model, only=layer)
         gradients.descend(gradients.matrix.sum(0))
+        if not layer:
+            return
         at_layer = gradients.columns(layer)
         present = torch.zeros_like(self.last, dtype=torch.bool)
         present[here] = True
@@ -93,10 +96,7 @@ class GradNorm(Weighting):
     def _layer(self, model: Model) -> Sequence[Parameter]:
         if self.layer is not None:
             return self.layer
-        matrices = [p for p in model.shared_parameters() if p.dim() > 1 and p.requires_grad]
-        if not matrices:
-            raise InputError("GradNorm: the model has no shared weight matrix; share a layer, or name one")
-        return matrices[-1:]
+        return [p for p in model.shared_parameters() if p.dim() > 1 and p.requires_grad][-1:]
 
 
 def updated_weights(

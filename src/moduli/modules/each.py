@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from moduli.errors import InputError
 from moduli.functional import concatenate
-from moduli.types import Part
+from moduli.modules.alias import Aliases
+from moduli.types import Copy, Part
 
 
 class Each(nn.Module):
@@ -32,9 +33,11 @@ class Each(nn.Module):
         self.names = {name: position for position, name in enumerate(modules)}
         self.members = nn.ModuleList(modules.values())  # a list: names may contain dots
         self._apart = False
+        self._aliases = Aliases()
 
     def forward(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
-        module_of = {name: self.members[self._position(name)] for name in inputs}
+        self._aliases.copies.clear()
+        module_of = {name: self._member(name) for name in inputs}
         different: dict[nn.Module, dict[int, Any]] = {}
         for name, x in inputs.items():
             different.setdefault(module_of[name], {})[id(x)] = x
@@ -55,13 +58,25 @@ class Each(nn.Module):
                 results += module(concatenate(some)).split([len(x) for x in some])
         return results
 
-    def keep_apart(self, wanted: bool) -> None:
-        """Has every name's input in a call of its own, whatever the module says.
+    def _member(self, name: str) -> nn.Module:
+        """The module of a name; while tasks are kept apart, an alias if others have it as well."""
+        member = self.members[self._position(name)]
+        if not (self._apart and self.training):
+            return member
+        shared = self._shared()
+        return self._aliases.of(member, name) if any(id(p) in shared for p in member.parameters()) else member
 
-        Then the graphs of the names have nothing in common but parameters, and a backward pass for each of
-        them, which some ways of balancing need, does not go through those of all others.
-        """
+    def keep_apart(self, wanted: bool) -> None:
+        """Whether every name has copies of what it shares, and a call of its own, while training."""
         self._apart = wanted
+
+    def copies(self) -> list[Copy]:
+        """The copies that the last forward pass worked with; none if it did not keep names apart."""
+        return list(self._aliases.copies.values())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what belongs to one step."""
+        return {**super().__getstate__(), "_aliases": Aliases()}
 
     def shared_parameters(self) -> list[nn.Parameter]:
         shared = self._shared()

@@ -14,7 +14,8 @@ from moduli.errors import InputError, Interrupted, SaveError
 from moduli.files import write_atomically
 from moduli.model import JointModel
 from moduli.qls.process import TrainingProcess
-from moduli.scheduling.dqn import DQN, first_best
+from moduli.qls.tally import Tally
+from moduli.scheduling.dqn import DQN
 from moduli.scheduling.monitor import Monitor
 from moduli.scheduling.qls import Policy, affordable
 from moduli.tasks import Task
@@ -63,7 +64,7 @@ class Learner:
         self.checkpoints = Checkpoints(folder / "checkpoints", keep=2) if folder is not None else None
         self._log = folder / "episodes.jsonl" if folder is not None else None
         self._observed: Tensor | None = None  # the state, None where a reset is due
-        self._open_episode()
+        self._tally = Tally(list(process.tasks))
 
     # -------------------------------------------------------------- the loop
 
@@ -106,7 +107,7 @@ class Learner:
         taken = self.process.steps - before
         self.step += taken
         self._observed = None if truncated else observed
-        self._count(q, action, taken, reward, loss, info["punished"])
+        self._tally.add(q, action, taken, reward, loss, info["punished"])
         if self.progress.wants_losses():
             self.progress.update(self.step, info["losses"])
         if truncated or self.step >= self.steps:
@@ -126,40 +127,15 @@ class Learner:
 
     # -------------------------------------------------------------- records
 
-    def _open_episode(self) -> None:
-        self._actions = self._learned = self._greedy = self._punished = 0
-        self._reward = self._loss = self._last = 0.0
-        self._q = torch.zeros(self.agent.actions)
-        self._picked = torch.zeros(self.agent.actions)
-
-    def _count(
-        self, q: Tensor, action: int, taken: int, reward: float, loss: float | None, punished: bool
-    ) -> None:
-        self._actions, self._reward, self._last = self._actions + 1, self._reward + reward, reward
-        self._greedy, self._punished = self._greedy + (action == first_best(q)), self._punished + punished
-        self._q = self._q + q
-        self._picked[action] += taken
-        if loss is not None:
-            self._learned, self._loss = self._learned + 1, self._loss + loss
-
     def _close_episode(self) -> None:
-        names, n = list(self.process.tasks), self._actions
-        picked = self._picked / self._picked.sum()
         record = {
             "episode": self.process.episode,
             "step": self.step,
-            "reward": self._reward / n,
-            "return": self._reward,
-            "last_reward": self._last,
-            "loss": self._loss / self._learned if self._learned else None,
             "temperature": self.agent.temperature,
-            "q": dict(zip(names, (self._q / n).tolist(), strict=True)),
-            "picked": dict(zip(names, picked.tolist(), strict=True)),
-            "greedy": self._greedy / n,
-            "punished": self._punished / n,
+            **self._tally.record(),
         }
         self.history.append(record)
-        self._open_episode()
+        self._tally = Tally(list(self.process.tasks))
         if self._log is not None:
             self._log.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -171,21 +147,16 @@ class Learner:
 
     # -------------------------------------------------------------- state
 
-    _KEPT = (
-        "step", "_actions", "_learned", "_greedy", "_punished", "_reward", "_loss", "_last", "_q", "_picked",
-    )  # fmt: skip
-
     def state_dict(self) -> State:
         """Everything that the next action depends on."""
-        kept = {name: getattr(self, name) for name in self._KEPT}
-        kept = {name: x.clone() if isinstance(x, Tensor) else x for name, x in kept.items()}
         return {
             "settings": self._settings(),
+            "step": self.step,
             "records": len(self.history),
             "observed": None if self._observed is None else self._observed.clone(),
             "process": self.process.state_dict(),
             "agent": self.agent.state_dict(),
-            **kept,
+            "tally": self._tally.state_dict(),
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -201,10 +172,8 @@ class Learner:
                     f"{self.title}: {self.folder} was begun with {name} {then}, now it is {now}: "
                     "give another folder"
                 )
-        for name in self._KEPT:
-            value = state[name]
-            setattr(self, name, value.clone() if isinstance(value, Tensor) else value)
-        self._observed = state["observed"]
+        self.step, self._observed = state["step"], state["observed"]
+        self._tally.load_state_dict(state["tally"])
         self.process.load_state_dict(state["process"])
         self.agent.load_state_dict(state["agent"])
 

@@ -50,9 +50,11 @@ class TrainingProcess:
     Readings of ours, where the paper is open. Its loss is a sum over samples and tasks, of some 2000 for a
     fresh model of 16 tasks; then -10 would be no punishment, so we take means. The penalty replaces the
     loss (`add` adds it). A fresh model is always below the threshold: `penalty_mode="always"` is literal,
-    and gives the same reward until the model is good; "armed" punishes only after the threshold had been
-    reached since the reset, which is a drop. A metric of which less is better counts as baseline / value,
-    at most 2. Without baselines there is no penalty. A loss that is not finite earns the penalty.
+    and gives the same reward until the model is good. "armed" punishes only after the threshold had been
+    reached since the reset, which is a drop; it has a loophole, which agents do find: a model that is kept
+    from ever reaching the threshold is never punished. A metric of which less is better counts as
+    baseline / value, at most 2. Without baselines there is no penalty. A loss that is not finite earns it
+    in any case.
 
     All is decided on training and validation data; the test split is never read. Controls between phases
     do not act, and `combine.observe` is not called: there are no phases.

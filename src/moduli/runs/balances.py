@@ -27,7 +27,7 @@ from moduli.balancing import (
     Uncertainty,
     Weights,
 )
-from moduli.errors import InputError, did_you_mean
+from moduli.errors import InputError, MissingExtra, did_you_mean
 from moduli.runs.sections import NoOptions, Section
 from moduli.tasks import Task
 from moduli.types import Combine
@@ -185,7 +185,11 @@ def _aggregated(name: str, *keys: tuple[str, str]) -> Callable[[Sequence[Task], 
         if name == "NashMTL":
             arguments["n_tasks"] = len(tasks)
         at: Any = getattr(options, "at", "parameters")
-        return Aggregated(getattr(torchjd.aggregation, name)(**arguments), at, seed)
+        try:
+            aggregator = getattr(torchjd.aggregation, name)(**arguments)
+        except ImportError as error:
+            raise MissingExtra(f"balancing by {name}", "solvers of torchjd[full]", "solvers") from error
+        return Aggregated(aggregator, at, seed)
 
     return build
 

@@ -181,7 +181,7 @@ def _recipe(run: Run, name: str, tasks: list[Task], folder: Path, progress: Prog
 def _single(choice: MethodChoice, tasks: Sequence[Task]) -> Build:
     """Single-task models of the size of a method's."""
     single = METHODS["single"]
-    keys = single.options.model_fields.keys() & choice.options.model_fields.keys()
+    keys = single.options.model_fields.keys() & type(choice.options).model_fields.keys()
     options = single.options(**{key: getattr(choice.options, key) for key in keys})
     return lambda seed: single.build(tasks, options, seed)
 

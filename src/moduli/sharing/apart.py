@@ -9,33 +9,14 @@ gradient at its own copies.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from moduli.functional import Blocks
+from moduli.modules import Aliases
 from moduli.types import Copy
-
-
-def alias(module: nn.Module) -> nn.Module:
-    """The same module with parameters that are other leaves in the same memory; buffers are the same."""
-    memo: dict[int, object] = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in module.parameters()}
-    memo |= {id(buffer): buffer for buffer in module.buffers()}
-    return copy.deepcopy(module, memo)  # type: ignore[arg-type]
-
-
-def same_memory(module: nn.Module, other: nn.Module) -> bool:
-    """Whether the parameters of two aliases still lie in the same place (not so after `.to(device)`)."""
-    pairs = zip(module.parameters(), other.parameters(), strict=True)
-    return all(p.data_ptr() == q.data_ptr() for p, q in pairs)
-
-
-def copies_of(module: nn.Module, other: nn.Module, tasks: Sequence[str]) -> list[Copy]:
-    """Which parameter of `other`, an alias, stands for which of `module`."""
-    pairs = zip(module.parameters(), other.parameters(), strict=True)
-    return [Copy(p, q, tuple(tasks)) for p, q in pairs if p.requires_grad]
 
 
 class ApartModules:
@@ -47,21 +28,22 @@ class ApartModules:
     Args:
         pool: the modules.
         shared: which of them are shared; the others are called as they are.
-        aliases: for each (module, task), its alias; kept from step to step, and filled up here.
+        aliases: of the modules, kept from step to step.
         tasks: those that take part; source s of the plan is the input of task s.
     """
 
     def __init__(
-        self,
-        pool: Sequence[nn.Module],
-        shared: Sequence[bool],
-        aliases: dict[tuple[int, str], nn.Module],
-        tasks: Sequence[str],
+        self, pool: Sequence[nn.Module], shared: Sequence[bool], aliases: Aliases, tasks: Sequence[str]
     ):
         self._pool, self._shared, self._aliases, self._tasks = pool, shared, aliases, tasks
         self._views: dict[int, dict[str, Tensor]] = {}
-        self.copies: list[Copy] = []
-        self._used: set[tuple[int, str]] = set()
+        self._copies: list[Copy] = []
+        aliases.copies.clear()
+
+    @property
+    def copies(self) -> list[Copy]:
+        """What stood for the shared parameters."""
+        return [*self._copies, *self._aliases.copies.values()]
 
     def apply(self, numbers: Sequence[int], x: Tensor, blocks: Sequence[Blocks]) -> Tensor:
         """Module l applied to `x[l]`, whose rows are those of `blocks[l]`: `[L, N, ...] -> [L, N, ...]`."""
@@ -72,7 +54,7 @@ class ApartModules:
             modules = [self._pool[k] for k in numbers]
             return first.apart(modules, [self._view(k) for k in numbers], x, blocks)  # type: ignore[operator]
         (number,), ((source, _),) = numbers, blocks[0]  # a plan that keeps apart does not group others
-        return self._alias(number, self._tasks[source])(x[0]).unsqueeze(0)
+        return self._aliases.of(self._pool[number], self._tasks[source])(x[0]).unsqueeze(0)
 
     def _view(self, number: int) -> dict[str, Tensor]:
         """The parameters of a module with a row for each task."""
@@ -81,16 +63,6 @@ class ApartModules:
             for name, p in self._pool[number].named_parameters():
                 views[name] = p.detach().expand(len(self._tasks), *p.shape).requires_grad_(p.requires_grad)
                 if p.requires_grad:
-                    self.copies.append(Copy(p, views[name], tuple(self._tasks)))
+                    self._copies.append(Copy(p, views[name], tuple(self._tasks)))
             self._views[number] = views
         return self._views[number]
-
-    def _alias(self, number: int, task: str) -> nn.Module:
-        key, module = (number, task), self._pool[number]
-        if key not in self._aliases or not same_memory(module, self._aliases[key]):
-            self._aliases[key] = alias(module)
-        self._aliases[key].train(module.training)
-        if key not in self._used:
-            self._used.add(key)
-            self.copies += copies_of(module, self._aliases[key], [task])
-        return self._aliases[key]

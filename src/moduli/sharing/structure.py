@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from moduli.errors import InputError
 from moduli.functional import constant, dropout
-from moduli.modules import Conv, named_state
+from moduli.modules import Aliases, Conv, named_state
 from moduli.sharing.apart import ApartModules
 from moduli.sharing.plan import Plan, PoolInfo, make_plan
 from moduli.sharing.route import Route, inputs_of
@@ -85,7 +85,7 @@ class RoutedStructure(nn.Module):
         self._lay_out_scales()
         self._plans: dict[tuple, Plan] = {}
         self._apart = False
-        self._aliases: dict[tuple[int, str], nn.Module] = {}
+        self._aliases = Aliases()
         self._copies: list[Copy] = []
 
     # -------------------------------------------------------------- merge weights
@@ -235,7 +235,7 @@ class RoutedStructure(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what belongs to one step: graphs cannot be copied."""
-        return {**super().__getstate__(), "_copies": [], "_aliases": {}}
+        return {**super().__getstate__(), "_copies": [], "_aliases": Aliases()}
 
     # -------------------------------------------------------------- who owns what
 
