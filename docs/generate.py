@@ -5,9 +5,10 @@ A part stands between two comments, the first of which says what it shows and fr
     <!-- comparison: soft_uci/cpu/paper/summary.json -->
     <!-- end -->
 
-Kinds of parts: `comparison` (a summary.json), `sweep` (that of an experiment over settings), `speed` (a
-benchmark's ratios), `growth` (its times by number of tasks), `limit` (how near it is to what is possible),
-`decoders` (the benchmark of pseudo-tasks). A file that does not exist yet gives a line that says so.
+Kinds of parts: `comparison` (a summary.json), `ranking` (the same, of many methods: a line for each), `sweep`
+(that of an experiment over settings), `speed` (a benchmark's ratios), `growth` (its times by number of
+tasks), `limit` (how near it is to what is possible), `decoders` (the benchmark of pseudo-tasks), `balancing`
+(that of balancing and schedules). A file that does not exist yet gives a line that says so.
 
   python docs/generate.py           writes all parts
   python docs/generate.py --check   writes nothing; exit code 1 if a part is not what its file says
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from moduli.evaluation import statistics as st
-from moduli.evaluation.tables import comparison_markdown, interval_text, number_text, p_text
+from moduli.evaluation.tables import comparison_markdown, interval_text, number_text, p_text, ranking
 
 ROOT = Path(__file__).resolve().parent.parent
 PART = re.compile(r"<!-- (?P<kind>\w+): (?P<file>\S+) -->\n.*?<!-- end -->", re.DOTALL)
@@ -116,6 +117,14 @@ def _interval(center: float, half: float, digits: int) -> str:
     return interval_text(center_, half_, digits)
 
 
+def ranked(summary: dict[str, Any]) -> str:
+    """Conditions, and a line for each method: what is said of all tasks together, best rank first."""
+    heads, rows = ranking(summary)
+    drop = [heads.index(head) for head in heads if head.startswith(("parameters", "steps"))]
+    kept = [[cell for i, cell in enumerate(line) if i not in drop] for line in (heads, *rows)]
+    return f"{_conditions(summary)}\n\n{_table(kept[0], kept[1:])}"
+
+
 # ------------------------------------------------------------------ results by setting
 
 
@@ -124,6 +133,9 @@ def sweep(summary: dict[str, Any]) -> str:
     arrow = {"lower": "↓", "higher": "↑"}[summary["direction"]]
     parts = [_conditions(summary)]
     for panel in summary["panels"]:
+        if len(panel["points"]) > _MANY:
+            parts.append(_turned(panel, f"{summary['value']} {arrow}"))
+            continue
         head = [f"{summary['value']} {arrow}, by {panel['axis']}", *(str(point) for point in panel["points"])]
         rows = [
             [method, *(_spread(values) for values in by_point)]
@@ -135,6 +147,28 @@ def sweep(summary: dict[str, Any]) -> str:
         ]
         parts.append(f"{panel['title']}:\n\n{_table(head, rows)}")
     return "\n\n".join(parts)
+
+
+_MANY = 10  # points of a panel; beyond, they are the lines of its table and not its columns
+
+
+def _turned(panel: dict[str, Any], value: str) -> str:
+    """A table with a line for each point, and one of the paper's numbers."""
+    points = [str(point) for point in panel["points"]]
+    methods = list(panel["series"])
+    rows = [
+        [point, *(_spread(panel["series"][method][i]) for method in methods)]
+        for i, point in enumerate(points)
+    ]
+    text = f"{panel['title']}, {value}:\n\n{_table([panel['axis'], *methods], rows)}"
+    if panel["paper"]:
+        known = list(panel["paper"])
+        numbers = [
+            [point, *("–" if panel["paper"][m][i] is None else f"{panel['paper'][m][i]:g}" for m in known)]
+            for i, point in enumerate(points)
+        ]
+        text += f"\n\nIn the paper:\n\n{_table([panel['axis'], *known], numbers)}"
+    return text
 
 
 def _spread(values: Sequence[float | None]) -> str:
@@ -224,6 +258,57 @@ def decoders(result: dict[str, Any]) -> str:
     )
 
 
+def balancing(result: dict[str, Any]) -> str:
+    """Step times over equal weights by method and case; beside torchjd's own ways; of schedules."""
+    ratios = result["ratios"]
+    cases = [case for case in dict.fromkeys(key.partition("/")[0] for key in ratios) if case != "schedules"]
+    ways = [key.split("/", 1)[1] for key in ratios if key.endswith(" over equal")]
+    ways = [w.removesuffix(" over equal") for w in dict.fromkeys(ways) if " by " not in w]
+
+    def cell(key: str) -> str:
+        return _range(ratios[key]) if key in ratios else "–"
+
+    over_equal = [[way, *(cell(f"{case}/{way} over equal") for case in cases)] for way in ways]
+    beside = []
+    for key in ratios:
+        case, _, rest = key.partition("/")
+        if " over torchjd's " in rest:
+            kind, _, way = rest.partition(" over torchjd's ")
+            theirs = _range(ratios[f"{case}/{kind} by {way} over equal"])
+            beside.append(
+                [case, kind, f"`{way}`", cell(f"{case}/{kind} over equal"), theirs, _range(ratios[key])]
+            )
+    shares = [
+        [case, *(f"{100 * part[name]:.0f} %" for name in ("step", "gradients", "aggregator"))]
+        for case, part in result["shares_of_upgrad"].items()
+    ]
+    schedules = [
+        [
+            case.split("/")[1].partition(",")[0],
+            str(result["state_every"][case.split("/")[1].partition(",")[0]]),
+        ]
+        + [_range(ratios[case])]
+        for case in ratios
+        if case.startswith("schedules/")
+    ]
+    turns = next(iter(ratios.values()))["runs"]
+    return "\n\n".join(
+        [
+            f"{_machine(result)} Medians of {turns} turns, and the range.",
+            "Time of a step over that of a step with equal weights:",
+            _table(["method", *cases], over_equal),
+            "The same with torchjd's own ways, and ours over theirs:",
+            _table(
+                ["case", "method", "torchjd's", "ours / equal", "theirs / equal", "ours / theirs"], beside
+            ),
+            "What a step with UPGrad is made of:",
+            _table(["case", "the step itself", "gradients of all tasks", "the aggregator"], shares),
+            "The Q-learning scheduler over random scheduling, looks at the validation samples included:",
+            _table(["case", "steps between looks", "time, ratio"], schedules),
+        ]
+    )
+
+
 def _range(ratio: dict[str, float]) -> str:
     return "{median:.2f} ({min:.2f} to {max:.2f})".format(**ratio)
 
@@ -246,11 +331,13 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "comparison": comparison,
+    "ranking": ranked,
     "sweep": sweep,
     "speed": speed,
     "growth": growth,
     "limit": limit,
     "decoders": decoders,
+    "balancing": balancing,
 }
 
 

@@ -32,7 +32,8 @@ from moduli.scheduling import Adaptive, Greedy, RandomTasks, RoundRobin
 from moduli.scheduling.qls import Policy, QLearningScheduler
 from moduli.training.weights import load_weights
 
-SINGLE, UNIFORM = "single-task", "uniform"
+SINGLE, UNIFORM, NOISY = "single-task", "uniform", "QLS, with noise"
+NOISE = 0.5  # temperature; the Q values of the 16 choices lie within 1 to 1.5 of one another
 POWERS = (-1.0, -0.5, 0.5, 1.0)  # the grid of the hand-crafted weights; a power of 0 is uniform
 
 
@@ -176,7 +177,7 @@ class Domains:
     def methods(
         self, alone: Mapping[str, float], weights: Mapping[str, float], policy: Policy
     ) -> dict[str, Recipe]:
-        """All methods of Table 2, in its order.
+        """All methods of Table 2, in its order; and QLS with a little noise on its choices.
 
         Args:
             alone: validation accuracy of the single-task models.
@@ -197,6 +198,11 @@ class Domains:
             "GradNorm": turns(GradNorm),
             "adaptive": self._scheduled(lambda seed: Adaptive(alone, seed=seed)),
             "QLS": self._scheduled(lambda _: QLearningScheduler(policy, tasks, policy.state_every)),
+            NOISY: self._scheduled(
+                lambda seed: QLearningScheduler(
+                    policy, tasks, policy.state_every, temperature=NOISE, seed=seed
+                )
+            ),
         }
 
     def _turns(self, combine: Callable[[], moduli.types.Combine] | None) -> Recipe:

@@ -19,6 +19,10 @@ billion words and not of 840 billion; punctuation is dropped; the sigmoid of one
 softmax of two; QLS chooses every 16 steps and not at every one, and learns by double Q-learning (see
 `Domains.learned`).
 
+A method that the paper has not is "QLS, with noise": the same policy, with noise on its choices of about the
+size in which their Q values differ. The greedy policy is soon stuck with one domain, as training that one
+hardly changes the state any more.
+
 The miniature (cpu) differs further: the last 60 words of a review, a vocabulary of 10,000 words, vectors of
 50 numbers for the 50,000 most frequent words of GloVe, 64 units instead of 128. The first phase of QLS has
 72,000 steps instead of a million, and 15 models instead of 100; a choice holds for 8 steps, and 25
@@ -36,7 +40,7 @@ through the data.
 from __future__ import annotations
 
 from common import arguments, compare
-from domains import SINGLE, UNIFORM, Domains, Scale, by_domain, columns, draw_means
+from domains import NOISY, SINGLE, UNIFORM, Domains, Scale, by_domain, columns, draw_means
 from sweep import Panel, write_sweep
 
 from moduli.data import reviews
@@ -89,7 +93,10 @@ def main() -> None:
         domains.methods(baselines, weights, policy), domains.tasks, folder / "methods", into / "comparison",
         name="16 domains of reviews", baseline=UNIFORM, seeds=seeds, device=device, **domains.settings(),
     )  # fmt: skip
-    series = {SINGLE: by_domain(alone, SINGLE), **{name: by_domain(summary, name) for name in METHODS}}
+    series = {
+        SINGLE: by_domain(alone, SINGLE),
+        **{name: by_domain(summary, name) for name in (*METHODS, NOISY)},
+    }
     published = {name: [*values[: len(domains.names)], values[-1]] for name, values in PAPER.items()}
     write_sweep(
         into,

@@ -36,6 +36,9 @@ COPIES = {
     "soft_omniglot_usage.png": "soft_omniglot/cpu/usage.png",
     "pta_omniglot.png": "pta_omniglot/cpu/figure.png",
     "pta_omniglot_gains.png": "pta_omniglot/cpu/gains/figure.png",
+    "qls_toy.png": "qls_toy/cpu/figure.png",
+    "qls_domains.png": "qls_domains/cpu/figure.png",
+    "qls_transfer.png": "qls_transfer/cpu/figure.png",
     "pta_imdb.png": "pta_imdb/cpu/figure.png",
     "pta_imdb_trajectories.png": "pta_imdb/cpu/trajectories.png",
 }

@@ -47,6 +47,19 @@ def seeded(seed: int) -> Iterator[None]:
         set_rng_state(before)
 
 
+@contextmanager
+def torch_seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """While active, torch's generators for the CPU and `device` start from `seed`. Cheap."""
+    accelerators = [device] if device.type not in ("cpu", "meta") else []
+    with torch.random.fork_rng(accelerators, device_type=device.type if accelerators else "cuda"):
+        torch.default_generator.manual_seed(
+            seed % (1 << 63)
+        )  # `torch.manual_seed` would format a traceback each time
+        if accelerators:
+            torch.get_device_module(device).manual_seed(seed % (1 << 63))
+        yield
+
+
 def _as_lists(value: Any) -> Any:
     return [_as_lists(item) for item in value] if isinstance(value, tuple) else value
 

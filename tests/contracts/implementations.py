@@ -348,6 +348,7 @@ SCHEDULES: dict[str, Callable[[], Any]] = {
     "shift": lambda: ShiftingShares({"a": 1, "b": 1, "c": 0}, {"a": 0, "b": 1, "c": 1}, 5),
     "by-weights": lambda: ByWeights(Weights({"c": 3.0})),
     "qls": lambda: QLearningScheduler(_policy(), _tiny(), state_every=2),
+    "qls-noise": lambda: QLearningScheduler(_policy(), _tiny(), state_every=2, temperature=0.5),
     "users": WorstTwo,
 }
 

@@ -12,7 +12,7 @@ import torch
 from implementations import COMBINES, TASKS
 from synthetic import same, tiny_model, tiny_tasks
 
-from moduli import Equal, Losses, Weights
+from moduli import Aggregated, Equal, Losses, RunError, Weights, fit
 from moduli.types import Combine
 
 combines = pytest.mark.parametrize("case", COMBINES, ids=lambda case: case.name)
@@ -165,6 +165,27 @@ def test_its_state_is_a_snapshot(case, model):
     before = copy.deepcopy(state)
     gradient(combine, model, losses_of(model, scale=7.0))
     assert same(state, before)
+
+
+@combines
+def test_a_loss_that_is_no_number_is_named(case):
+    """Whose loss was the first to be NaN: a step later those of all tasks may be."""
+    tasks = tiny_tasks(TASKS)
+    model = tiny_model(tasks, "soft")
+    for part in model.own("b"):
+        part.value.fill_(math.nan)
+    combine = case.make()
+    for parameter in combine.parameters():
+        parameter.data = parameter.data.float()
+    with pytest.raises(RunError, match="task 'b'") as caught:
+        fit(model, tasks, combine=as_float(combine), steps=6, phase=3, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def as_float(combine):
+    """Weights that a case was given in double precision, in single; other combines as they are."""
+    library = getattr(combine, "aggregator", None)
+    return combine if library is None else Aggregated(library.float())
 
 
 # ------------------------------------------------------------------ one another

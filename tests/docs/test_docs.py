@@ -23,7 +23,7 @@ from moduli.runs import read_run_file
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-ROOMS = ("balancing", "data", "evaluation", "functional", "modules", "pseudotasks", "report", "runs",
+ROOMS = ("balancing", "data", "evaluation", "functional", "modules", "pseudotasks", "qls", "report", "runs",
          "scheduling", "sharing", "tasks", "tasks.tables", "training")  # fmt: skip
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 

@@ -13,6 +13,7 @@ from moduli.balancing.library_state import library_state, load_library_state
 from moduli.balancing.task_gradients import CommonGradients, TaskGradients, gram_cosines
 from moduli.errors import InputError, RunError
 from moduli.functional import constant
+from moduli.rng import torch_seeded
 from moduli.types import Combine, Losses, Model, State
 
 if TYPE_CHECKING:
@@ -94,8 +95,7 @@ class Aggregated(Combine):
         """Follows the aggregator; returns the weights that it gave, None if it works without."""
         aggregator, matrix = self._of(names), gradients.matrix
         seed = int(torch.randint(1 << 62, (), generator=self._generator))
-        with torch.random.fork_rng(devices=[matrix.device] if matrix.is_cuda else []), torch.no_grad():
-            torch.manual_seed(seed)
+        with torch_seeded(seed, matrix.device), torch.no_grad():
             found = _weighting(aggregator)
             try:
                 made = aggregator(matrix) if found is None else found[0](gram if found[1] else matrix)
@@ -128,6 +128,13 @@ class Aggregated(Combine):
             zeros = {"weights": (T,), "steps": (T,), "cosines": (T, T), "pairs": (T, T)}
             self._sums = {name: cosines.new_zeros(shape) for name, shape in zeros.items()}
         self._sums = {name: x.to(cosines.device) for name, x in self._sums.items()}
+        if names == self._tasks:
+            self._sums["cosines"] += cosines
+            self._sums["pairs"] += 1
+            if weights is not None:
+                self._sums["weights"] += weights
+                self._sums["steps"] += 1
+            return
         rows = constant(tuple(self._tasks.index(task) for task in names), cosines.device)
         if weights is not None:
             self._sums["weights"].index_add_(0, rows, weights)

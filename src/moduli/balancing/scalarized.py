@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from moduli.balancing.samples import scaled
 from moduli.balancing.weighting import Weighting
 from moduli.errors import InputError
 from moduli.functional import constant
+from moduli.rng import torch_seeded
 from moduli.types import Losses, Model, Scores, State
 
 _LEAST = 1e-12  # of a loss that is passed on: logarithms of 0 are not finite
@@ -102,7 +102,7 @@ class Scalarized(Weighting):
 
     def _scalar(self, values: Tensor) -> Tensor:
         self.steps += 1
-        with _random_numbers(self.seed * 0x9E3779B1 + self.steps, values.device):
+        with torch_seeded(self.seed * 0x9E3779B1 + self.steps, values.device):
             return self.scalarizer(values)
 
     def _place(self, like: Tensor) -> None:
@@ -142,15 +142,3 @@ def _moved(value: Any, like: Tensor) -> Any:
     if isinstance(value, Tensor):
         return value.to(like.device, like.dtype if value.is_floating_point() else None)
     return [_moved(item, like) for item in value] if isinstance(value, list) else value
-
-
-@contextmanager
-def _random_numbers(seed: int, device: torch.device) -> Iterator[None]:
-    """While active, torch's random numbers on the CPU and on `device` start from `seed`."""
-    accelerated = device.type != "cpu"
-    devices, kind = ([device], device.type) if accelerated else ([], "cuda")
-    with torch.random.fork_rng(devices, device_type=kind):
-        torch.default_generator.manual_seed(seed % (1 << 32))
-        if accelerated:
-            torch.get_device_module(device).manual_seed(seed % (1 << 32))
-        yield

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moduli.evaluation import statistics as st
 from moduli.evaluation.summary import Summary
 from moduli.files import write_file
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+WIDE = 7  # methods; beyond, a terminal cannot show a column for each
 ARROWS = {"higher": "↑", "lower": "↓"}
 NOTHING = "–"
 
@@ -84,6 +86,33 @@ def total_rows(summary: Summary) -> list[Row]:
         if any(cell.text not in (NOTHING, "baseline") for cell in cells):
             rows.append(Row(label, note, cells))
     return rows
+
+
+def ranking(summary: Summary) -> tuple[list[str], list[list[str]]]:
+    """What is said of all tasks together, turned: headings, and a line for each method, best rank first."""
+    rows = [*_mean_rows(summary), *total_rows(summary)]
+    heads = ["method", *(f"{row.label} {row.note}".strip() for row in rows)]
+    ranks = {name: method.get("average_rank") for name, method in summary["methods"].items()}
+    order = sorted(ranks, key=lambda name: (ranks[name] is None, ranks[name]))
+    column = {name: index for index, name in enumerate(summary["methods"])}
+    return heads, [[name, *(row.cells[column[name]].text for row in rows)] for name in order]
+
+
+def _mean_rows(summary: Summary) -> list[Row]:
+    """The mean over tasks of their metric, if all have the same; over the seeds with its interval."""
+    metrics = {(task.get("metric"), task.get("direction")) for task in summary["tasks"]}
+    if len(metrics) > 1 or len(summary["tasks"]) < 2:
+        return []
+    ((metric, direction),) = metrics
+    found = []
+    for method in summary["methods"].values():
+        values = st.as_array([task.get("values", []) for task in method["tasks"].values()])
+        center, half = st.mean_interval(values.mean(axis=0)) if values.size else (math.nan, math.nan)
+        known = {"mean": None if math.isnan(center) else center, "ci95": None if math.isnan(half) else half}
+        found.append(known)
+    digits = decimals(found)
+    cells = tuple(Cell(interval_text(x["mean"], x["ci95"], digits)) for x in found)
+    return [Row(f"mean {metric}", ARROWS.get(direction or "", ""), cells)]
 
 
 def clearly_best(summary: Summary, task: str) -> str | None:
@@ -183,7 +212,10 @@ def _result_text(result: dict[str, Any], digits: int) -> str:
 
 
 def comparison_table(summary: Summary) -> Table:
-    """The table for the terminal. Print it with `rich.console.Console`."""
+    """The table for the terminal. Print it with `rich.console.Console`.
+
+    A column for each method; with more than seven, a line for each, and nothing on single tasks.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -198,6 +230,13 @@ def comparison_table(summary: Summary) -> Table:
         padding=0,
         pad_edge=False,
     )
+    if len(summary["methods"]) > WIDE:
+        heads, lines = ranking(summary)
+        for head in heads:
+            table.add_column(Text(head), justify="left" if head == "method" else "right", overflow="fold")
+        for line in lines:
+            table.add_row(*map(Text, line))
+        return table
     table.add_column("task", overflow="fold")
     table.add_column("metric", style="dim")
     for method in summary["methods"]:

@@ -149,6 +149,7 @@ class QlsOptions(Section):
     samples: int | None = Field(default=None, ge=1)
     measure: Literal["margin", "least_confidence", "entropy"] = "margin"
     bins: int = Field(default=20, ge=2)
+    temperature: float = Field(default=0.0, ge=0.0)
     hard: bool = False
     penalty: Literal["always", "armed", "none"] = "always"
 
@@ -236,7 +237,10 @@ def _qls(options: QlsOptions, needs: Needs) -> Callable[[int], Schedule]:
             **{key: value for key, value in vars(needs.train).items() if key != "steps"},
         )
     batch_size = needs.train.batch_size
-    return lambda seed: QLearningScheduler(policy, needs.tasks, options.state_every, batch_size)
+    every, noise = options.state_every, options.temperature
+    return lambda seed: QLearningScheduler(
+        policy, needs.tasks, every, batch_size, temperature=noise, seed=seed
+    )
 
 
 SCHEDULES: Mapping[str, ScheduleEntry] = {

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from moduli.errors import InputError, RunError
 from moduli.files import write_file
-from moduli.scheduling.dqn import QNetwork
+from moduli.scheduling.dqn import QNetwork, gumbel
 from moduli.scheduling.monitor import Monitor
 from moduli.tasks import Task
 from moduli.types import Schedule, State
@@ -123,6 +123,11 @@ class QLearningScheduler(Schedule):
             less, the number for which looks take about a fifth of the training time (see `affordable`).
         batch_size: of the training, for that number.
         unlabelled: more inputs by task, see `Monitor`.
+        temperature: of noise as in the first phase, argmax_a (Q + temperature * Gumbel noise). 0 is the
+            greedy choice of the paper. A policy that has not learned much may then be stuck: training one
+            task again and again hardly changes the state, so the same task is chosen again. Noise of the
+            size in which Q values differ lets it go on.
+        seed: of that noise.
 
     Raises:
         InputError: if the policy is of other tasks, or a number is impossible.
@@ -135,6 +140,8 @@ class QLearningScheduler(Schedule):
         state_every: int | None = None,
         batch_size: int = 32,
         unlabelled: Mapping[str, Tensor] | None = None,
+        temperature: float = 0.0,
+        seed: int = 0,
     ):
         by_name = {task.name: task for task in tasks}
         if set(by_name) != set(policy.tasks):
@@ -144,6 +151,10 @@ class QLearningScheduler(Schedule):
             )
         if state_every is not None and state_every < 1:
             raise InputError(f"state_every is {state_every}: give at least 1")
+        if not temperature >= 0:
+            raise InputError(f"temperature is {temperature}: give a number of at least 0")
+        self.temperature = temperature
+        self._generator = torch.Generator().manual_seed(seed)
         ordered = [by_name[name] for name in policy.tasks]
         self.policy = policy
         self.monitor = Monitor(ordered, policy.bins, policy.measure, policy.samples, unlabelled, policy.hard)
@@ -151,7 +162,7 @@ class QLearningScheduler(Schedule):
         self._network = policy.network()
         self._model: Any = None
         self._state = torch.zeros(0)  # the latest, empty before the first look
-        self._q = torch.zeros(len(ordered))
+        self._q = self._noise = torch.zeros(len(ordered))
         self._sum, self._looks = torch.zeros(len(ordered)), 0  # of the phase
 
     def attach(self, model: Any) -> None:
@@ -160,7 +171,7 @@ class QLearningScheduler(Schedule):
     def choose(self, tasks: Sequence[str], step: int) -> Sequence[str]:
         if step % self.state_every == 0 or not len(self._state):
             self._look()
-        q = dict(zip(self.policy.tasks, self._q.tolist(), strict=True))
+        q = dict(zip(self.policy.tasks, (self._q + self._noise).tolist(), strict=True))
         return [max((task for task in self.policy.tasks if task in tasks), key=q.__getitem__)]
 
     def _look(self) -> None:
@@ -168,6 +179,8 @@ class QLearningScheduler(Schedule):
             raise InputError("the scheduler has no model yet: call attach(model) before the first step")
         self._state = self.monitor.look(self._model, scores=False).state
         self._q = self._network(self._state)
+        if self.temperature:
+            self._noise = self.temperature * gumbel(self._q.shape, self._generator)
         self._sum, self._looks = self._sum + self._q, self._looks + 1
 
     def record(self) -> list[dict[str, Any]]:
@@ -182,12 +195,20 @@ class QLearningScheduler(Schedule):
         ]
 
     def state_dict(self) -> State:
-        tensors = {"state": self._state, "q": self._q, "sum": self._sum}
-        return {"looks": self._looks, **{name: x.clone() for name, x in tensors.items()}}
+        tensors = {"state": self._state, "q": self._q, "noise": self._noise, "sum": self._sum}
+        generator = self._generator.get_state()
+        return {
+            "looks": self._looks,
+            "generator": generator,
+            **{name: x.clone() for name, x in tensors.items()},
+        }
 
     def load_state_dict(self, state: State, /) -> None:
         self._looks = state["looks"]
-        self._state, self._q, self._sum = (state[name].clone() for name in ("state", "q", "sum"))
+        self._generator.set_state(state["generator"])
+        self._state, self._q, self._noise, self._sum = (
+            state[name].clone() for name in ("state", "q", "noise", "sum")
+        )
 
 
 def _some(names: Sequence[str] | Mapping[str, Any], most: int = 5) -> str:
