@@ -30,7 +30,7 @@ from torch import Tensor
 from torchjd.aggregation import MGDA, Aggregator, PCGrad, Sum, UPGrad
 from torchjd.autojac import backward, jac_to_grad, mtl_backward
 
-from moduli import Aggregated, Combine, Data, Equal, JointModel, RandomTasks, Schedule, Task, TensorSource
+from moduli import Aggregated, Combine, Data, Equal, RandomTasks, Schedule, Task, TensorSource
 from moduli.runs import BALANCES
 from moduli.scheduling import Policy, QLearningScheduler
 from moduli.scheduling.dqn import QNetwork
@@ -50,8 +50,8 @@ WEIGHTINGS = (
     "famo",
 )
 AGGREGATORS = (
-    "pcgrad", "cagrad", "mgda", "nash-mtl", "imtl-g", "upgrad", "dualproj", "aligned-mtl", "gradvac", "fairgrad",
-    "graddrop", "config",
+    "pcgrad", "cagrad", "mgda", "nash-mtl", "imtl-g", "upgrad", "dualproj", "aligned-mtl", "gradvac",
+    "fairgrad", "graddrop", "config",
 )  # fmt: skip
 OF_TORCHJD: Mapping[str, Callable[[], Aggregator]] = {"pcgrad": PCGrad, "mgda": MGDA, "upgrad": UPGrad}
 
@@ -83,7 +83,8 @@ def by_torchjd(case: Case, device: str, make: Callable[[], Aggregator], general:
     """One step on the same model and batches: `backward` if `general`, else `mtl_backward`."""
     trainer = trainer_of(case, device, lambda tasks: Equal())
     model, parts, aggregator = trainer.model, trainer.parts, make()
-    model.structure.limit = 0  # type: ignore[assignment]  # separate graphs: batched calls would be walked T times
+    # Separate graphs: batched calls would be walked once for each task.
+    model.structure.limit = 0  # type: ignore[assignment]
     shared = model.shared_parameters()
     own = [p for p in model.parameters() if id(p) not in {id(q) for q in shared}]
 

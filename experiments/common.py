@@ -14,10 +14,12 @@ import torch
 
 import moduli
 from moduli.errors import InputError, Interrupted, RunError
+from moduli.files import write_json
 from moduli.report import write_report
 
 ROOT = Path(__file__).resolve().parent.parent
 SCALES = ("smoke", "cpu", "paper")
+MANY = 8  # methods
 
 
 def arguments(name: str, description: str) -> argparse.Namespace:
@@ -56,12 +58,30 @@ def trained(
 def compare(
     methods: Mapping[str, Any], tasks: Sequence[moduli.Task], folder: Path, into: Path, **settings: Any
 ) -> dict[str, Any]:
-    """`trained`, shown; the summary, its table and its curves are copied to the results."""
+    """`trained`, shown; the summary, its table and its curves are copied to the results.
+
+    Of many methods there are hundreds of pairs, and no curve could be told from another: then the summary
+    keeps the pairs with the baseline, without the single tasks, and there are no curves.
+    """
     comparison = trained(methods, tasks, folder, **settings)
     comparison.show()
     write_report(folder)
     into.mkdir(parents=True, exist_ok=True)
-    for file in ("summary.json", "comparison.md", "plots/curves.png"):
-        shutil.copy(folder / file, into)
+    shutil.copy(folder / "comparison.md", into)
+    if len(methods) > MANY:
+        write_json(into / "summary.json", against_baseline(comparison.summary))
+    else:
+        shutil.copy(folder / "summary.json", into)
+        shutil.copy(folder / "plots" / "curves.png", into)
     print(f"results in {into}")
     return comparison.summary
+
+
+def against_baseline(summary: dict[str, Any]) -> dict[str, Any]:
+    """A summary with the pairs of a method and the baseline only, and nothing on single tasks in them."""
+    kept = [
+        {key: value for key, value in pair.items() if key != "tasks"}
+        for pair in summary["comparisons"]
+        if pair["other"] == summary["baseline"]
+    ]
+    return {**summary, "comparisons": kept}

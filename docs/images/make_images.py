@@ -38,6 +38,8 @@ COPIES = {
     "pta_omniglot_gains.png": "pta_omniglot/cpu/gains/figure.png",
     "qls_toy.png": "qls_toy/cpu/figure.png",
     "qls_domains.png": "qls_domains/cpu/figure.png",
+    "qls_domains_picked.png": "qls_domains/cpu/shares.png",
+    "qls_domains_state.png": "qls_domains/cpu/histograms.png",
     "qls_transfer.png": "qls_transfer/cpu/figure.png",
     "pta_imdb.png": "pta_imdb/cpu/figure.png",
     "pta_imdb_trajectories.png": "pta_imdb/cpu/trajectories.png",

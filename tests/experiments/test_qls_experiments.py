@@ -64,7 +64,7 @@ def test_every_method_makes_its_parts_for_every_seed(three):
     alone = dict.fromkeys("abc", 0.8)
     policy = three.learned(alone, None, "cpu")
     methods = three.methods(alone, alone, policy)
-    assert tuple(methods) == qls_domains.METHODS
+    assert tuple(methods) == (*qls_domains.METHODS, domains.NOISY)
     assert set(qls_transfer.METHODS) < set(methods)
     for name, recipe in methods.items():
         parts = [make for make in (recipe.combine, recipe.schedule) if make is not None]

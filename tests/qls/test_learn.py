@@ -129,7 +129,7 @@ def test_without_a_folder_nothing_is_saved(tmp_path, monkeypatch):
 
 
 def test_looks_are_affordable_by_default():
-    assert learn(state_every=None, steps=20).state_every == 10  # 24 samples, batches of 4
+    assert learn(state_every=None, steps=20).state_every == 18  # 24 samples, batches of 4
 
 
 def test_impossible_options():

@@ -10,7 +10,7 @@ import torch
 import yaml
 from synthetic import tiny_model, tiny_tasks
 
-from moduli import InputError, RoundRobin, augment, fit, load_predictor
+from moduli import InputError, MissingExtra, RoundRobin, augment, fit, load_predictor
 from moduli.files import read_json
 from moduli.runs import BALANCES, SCHEDULES, read_run_file, resume, run_file
 from moduli.runs.words import names
@@ -140,3 +140,12 @@ def test_all_words_are_listed():
     assert [word for word, _ in words["balance"]] == list(BALANCES)
     assert [word for word, _ in words["schedule"]] == list(SCHEDULES)
     assert all(line for rows in words.values() for _, line in rows)
+
+
+def test_an_aggregator_without_its_solver_names_the_extra(monkeypatch):
+    def absent(*args, **options):
+        raise ImportError("cvxpy")
+
+    monkeypatch.setattr("torchjd.aggregation.CAGrad", absent)
+    with pytest.raises(MissingExtra, match=r"CAGrad needs .*pip install 'moduli\[solvers\]'"):
+        BALANCES["cagrad"].build(tiny_tasks(), BALANCES["cagrad"].options(), 0)

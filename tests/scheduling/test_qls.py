@@ -74,11 +74,11 @@ def test_a_choice_holds_until_the_next_look():
 
 
 def test_looks_are_affordable_by_default():
-    assert affordable(3200, 16) == 334  # the paper's 16 domains of 200 samples
+    assert affordable(3200, 16) == 600  # the paper's 16 domains of 200 samples
     assert affordable(1, 128) == 1
     tasks = tiny_tasks()  # 36 validation samples
-    assert made(tasks, batch_size=3).state_every == 20
-    assert made(tasks, batch_size=3, policy=policy_for(samples=2)).state_every == 4
+    assert made(tasks, batch_size=3).state_every == 36
+    assert made(tasks, batch_size=3, policy=policy_for(samples=2)).state_every == 6
     assert made(tasks, batch_size=3, policy=policy_for(state_every=50)).state_every == 50
     assert made(tasks, batch_size=3, state_every=1).state_every == 1
 

@@ -254,7 +254,7 @@ def learn_schedule(
         reset_every: training steps of one model.
         baselines: the single-task metric of each task on validation data, for the penalty; None for none.
         state_every: training steps for which an action holds. 1 is the paper's. None is the number for which
-            looks take about a fifth of the time, see `moduli.scheduling.affordable`.
+            looks take at most a sixth of the time, see `moduli.scheduling.affordable`.
         samples, measure, bins, hard, unlabelled: see `Monitor`.
         penalty_mode, combine: see `TrainingProcess`.
         dqn: options of `DQN`, in place of those that `DQN.scaled` gives for so many actions.

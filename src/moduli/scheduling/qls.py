@@ -22,8 +22,8 @@ from moduli.tasks import Task
 from moduli.types import Schedule, State
 
 FORMAT, VERSION = "moduli-policy", 1
-SHARE = 0.2  # of the time of training that looks may take
-PASSES = 3  # forward passes that training on a sample costs about as much as
+SHARE = 1 / 6  # of the time of training that looks may take
+PASSES = 2  # forward passes that training on a sample costs at least: two to three, by model and machine
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,10 +97,11 @@ class Policy:
 
 
 def affordable(rows: int, batch_size: int) -> int:
-    """Steps between two looks at `rows` samples such that looks take about a fifth of the training time.
+    """Steps between two looks at `rows` samples such that looks take at most a sixth of the training time.
 
-    Training on a sample costs about three forward passes: forward, and twice that backward. So it is the
-    smallest number n with rows / (3 n batch_size) <= 0.2.
+    By arithmetic, training on a sample costs three forward passes, forward and twice that backward; in large
+    batches that leave the cache, a forward pass was measured to cost up to half of the training. So it is the
+    smallest number n with rows / (2 n batch_size) <= 1/6.
     """
     return max(1, math.ceil(rows / (PASSES * SHARE * batch_size)))
 
@@ -120,7 +121,7 @@ class QLearningScheduler(Schedule):
         policy: see `Policy`.
         tasks: what is trained; the names are those of the policy.
         state_every: steps between two looks. None takes what the policy was learned with, or, if that is
-            less, the number for which looks take about a fifth of the training time (see `affordable`).
+            less, the number for which looks take at most a sixth of the training time (see `affordable`).
         batch_size: of the training, for that number.
         unlabelled: more inputs by task, see `Monitor`.
         temperature: of noise as in the first phase, argmax_a (Q + temperature * Gumbel noise). 0 is the
