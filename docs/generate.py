@@ -282,15 +282,10 @@ def balancing(result: dict[str, Any]) -> str:
         [case, *(f"{100 * part[name]:.0f} %" for name in ("step", "gradients", "aggregator"))]
         for case, part in result["shares_of_upgrad"].items()
     ]
-    schedules = [
-        [
-            case.split("/")[1].partition(",")[0],
-            str(result["state_every"][case.split("/")[1].partition(",")[0]]),
-        ]
-        + [_range(ratios[case])]
-        for case in ratios
-        if case.startswith("schedules/")
-    ]
+    schedules = []
+    for key in (key for key in ratios if key.startswith("schedules/")):
+        case = key.removeprefix("schedules/").partition(",")[0]
+        schedules.append([case, str(result["state_every"][case]), _range(ratios[key])])
     turns = next(iter(ratios.values()))["runs"]
     return "\n\n".join(
         [
