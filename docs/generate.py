@@ -121,8 +121,23 @@ def ranked(summary: dict[str, Any]) -> str:
     """Conditions, and a line for each method: what is said of all tasks together, best rank first."""
     heads, rows = ranking(summary)
     drop = [heads.index(head) for head in heads if head.startswith(("parameters", "steps"))]
-    kept = [[cell for i, cell in enumerate(line) if i not in drop] for line in (heads, *rows)]
-    return f"{_conditions(summary)}\n\n{_table(kept[0], kept[1:])}"
+    resampled = {
+        pair[
+            "method"
+        ]: f"{number_text(pair['ci95'][0], 1, sign=True)} to {number_text(pair['ci95'][1], 1, sign=True)}"
+        for pair in summary["comparisons"]
+        if pair["other"] == summary["baseline"] and pair["ci95"]
+    }
+    kept = [
+        [*(cell for i, cell in enumerate(line) if i not in drop), resampled.get(line[0], "–")]
+        for line in rows
+    ]
+    head = [*(cell for i, cell in enumerate(heads) if i not in drop), "Δm %, tasks resampled"]
+    note = (
+        "± is the 95 % interval over the seeds, the tasks being as they are; in the last column tasks are "
+        "resampled as well, which says what other tasks like these might have given."
+    )
+    return f"{_conditions(summary)}\n\n{_table(head, kept)}\n\n{note}"
 
 
 # ------------------------------------------------------------------ results by setting
