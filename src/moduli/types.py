@@ -247,8 +247,25 @@ class Structure(Stage, Protocol):
     """
 
 
+class Followed(Stateful, Protocol):
+    """What combines and schedules have in common: they may follow the run, tell of it, and keep state."""
+
+    def observe(self, scores: Scores) -> None:
+        """Called with the validation scores after every phase."""
+
+    def record(self) -> list[dict[str, Any]]:
+        """What is to be logged of a phase; called once, at its end."""
+        return []
+
+    def state_dict(self) -> State:
+        return {}
+
+    def load_state_dict(self, state: State, /) -> None:
+        """Goes back to the moment at which the state was taken."""
+
+
 @runtime_checkable
-class Combine(Stateful, Protocol):
+class Combine(Followed, Protocol):
     """Makes one gradient out of many losses.
 
     Subclass it and write `backward`; the rest is there for those that need it. A combine that keeps
@@ -270,22 +287,9 @@ class Combine(Stateful, Protocol):
     def after_step(self, recompute: Callable[[], Losses]) -> None:
         """Called after every step; `recompute` makes its losses again, of its batches, by the new weights."""
 
-    def observe(self, scores: Scores) -> None:
-        """Called with the validation scores after every phase."""
-
-    def record(self) -> list[dict[str, Any]]:
-        """What is to be logged of a phase, such as the mean weights; called once, at its end."""
-        return []
-
-    def state_dict(self) -> State:
-        return {}
-
-    def load_state_dict(self, state: State, /) -> None:
-        """Goes back to the moment at which the state was taken."""
-
 
 @runtime_checkable
-class Schedule(Stateful, Protocol):
+class Schedule(Followed, Protocol):
     """Which tasks take part in the next step.
 
     Subclass it and write `choose`; the rest is there for those that need it. A schedule that keeps anything
@@ -306,19 +310,6 @@ class Schedule(Stateful, Protocol):
 
     def after_step(self, losses: Losses) -> None:
         """Called with the losses of every step, after it."""
-
-    def observe(self, scores: Scores) -> None:
-        """Called with the validation scores after every phase."""
-
-    def record(self) -> list[dict[str, Any]]:
-        """What is to be logged of a phase; called once, at its end."""
-        return []
-
-    def state_dict(self) -> State:
-        return {}
-
-    def load_state_dict(self, state: State, /) -> None:
-        """Goes back to the moment at which the state was taken."""
 
 
 @runtime_checkable
