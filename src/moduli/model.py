@@ -129,21 +129,23 @@ class JointModel(nn.Module):
 
     # -------------------------------------------------------------- tasks apart
 
-    def keep_apart(self) -> bool:
-        """Has every task's samples meet copies of the shared parameters from now on, while training.
+    def keep_apart(self, wanted: bool = True) -> bool:
+        """Whether every task's samples meet copies of the shared parameters from now on, while training.
 
         Then one backward pass gives the gradients of all tasks apart (see `copies`). Only tasks that have
         inputs of their own can be kept apart, in a model whose stages have no parameters in common.
 
+        The original parameters get no gradient then: whoever wants this fills it in.
+
         Returns:
-            Whether they can.
+            Whether it is so from now on.
         """
         stages = [p for stage in self.stages for p in {id(p) for p in stage.parameters()}]
         own_inputs = len(set(self.input_of.values())) == len(self.input_of)
-        possible = own_inputs and len(set(stages)) == len(stages)
+        possible = wanted and own_inputs and len(set(stages)) == len(stages)
         for stage in self.stages:
-            if possible and hasattr(stage, "keep_apart"):
-                stage.keep_apart(True)
+            if hasattr(stage, "keep_apart"):
+                stage.keep_apart(possible)
         return possible
 
     def copies(self) -> list[Copy]:
@@ -159,13 +161,18 @@ class JointModel(nn.Module):
                 ]
         return copies
 
-    def keep_common(self) -> None:
-        """Remembers from now on, while training, the last hidden tensor that all tasks have in common.
+    def keep_common(self, wanted: bool = True) -> None:
+        """Whether to remember from now on, while training, the last hidden tensor that all tasks share.
 
         Where it is what all decoders read, they are given copies of it, and the graph is cut there: whoever
         asks for this takes the gradients across (see `moduli.balancing.task_gradients`).
         """
-        self._keeps_common = True
+        self._keeps_common, self._common = wanted, None
+
+    def keep_together(self) -> None:
+        """Undoes `keep_apart` and `keep_common`: gradients are those of the parameters again."""
+        self.keep_apart(False)
+        self.keep_common(False)
 
     def common(self) -> Common | None:
         """That tensor, in the last forward pass; None if there is none."""

@@ -147,6 +147,22 @@ def test_a_gradient_that_is_no_number_is_named():
         trainer.one_step()
 
 
+@pytest.mark.parametrize("tasks", [tiny_tasks, lambda: sharing_tasks()[:3]], ids=["own inputs", "one input"])
+def test_a_model_can_be_trained_on_without_it(tasks):
+    """What gradients needed of the model is undone: shared parameters are trained as ever."""
+    tasks = tasks()
+    model = trained(tasks, combine=Aggregated(library.UPGrad())).model
+    before = [p.detach().clone() for p in model.shared_parameters()]
+    fit(model, tasks, steps=2, phase=2, device="cpu", select="last")
+    assert all(not torch.equal(p, b) for p, b in zip(model.shared_parameters(), before, strict=True))
+    model.train()
+    trainer = Trainer(model, tasks, combine=Aggregated(library.UPGrad()), device="cpu")
+    trainer.one_step()
+    trainer = Trainer(model, tasks, device="cpu")  # one that was not run to its end
+    trainer.one_step()
+    assert all(p.grad is not None for p in model.shared_parameters())
+
+
 def test_weights_and_conflicts_are_recorded():
     tasks = tiny_tasks()
     combine = Aggregated(library.UPGrad())

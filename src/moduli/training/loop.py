@@ -101,6 +101,7 @@ class Trainer:
 
         for parameter in self.combine.parameters():
             parameter.data = parameter.data.to(self.device)
+        self.model.keep_together()  # whatever an earlier training wanted
         self.combine.attach(self.model)
         self.schedule.attach(self.model)
         optimizer = self.train.make_optimizer(self.model.parameters(), self.combine.parameters())
@@ -188,6 +189,7 @@ class Trainer:
 
     def _finish(self, seconds: float) -> Fit:
         self.selection.restore()
+        self.model.keep_together()
         self.model.eval()
         best_step = max(self.selection.best_step)
         val, test = self._evaluate("val"), self._evaluate("test")
