@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from moduli.balancing.library_state import library_state, load_library_state
 from moduli.balancing.task_gradients import CommonGradients, TaskGradients, gram_cosines
+from moduli.balancing.torchjd_state import load_torchjd_state, torchjd_state
 from moduli.errors import InputError, RunError
 from moduli.functional import constant
 from moduli.rng import torch_seeded
@@ -169,7 +169,7 @@ class Aggregated(Combine):
             "generator": self._generator.get_state(),
             "sums": {name: x.clone() for name, x in self._sums.items()},
             "aggregators": [
-                {"tasks": list(names), "state": library_state(aggregator)}
+                {"tasks": list(names), "state": torchjd_state(aggregator)}
                 for names, aggregator in self._by_tasks.items()
             ],
         }
@@ -180,7 +180,7 @@ class Aggregated(Combine):
         self._by_tasks = {}
         for entry in state["aggregators"]:
             aggregator = self._of(tuple(entry["tasks"]))
-            load_library_state(aggregator, entry["state"])
+            load_torchjd_state(aggregator, entry["state"])
             if hasattr(aggregator, "n_tasks") and aggregator.weighting.step:
                 aggregator.weighting._init_optim_problem()  # Nash-MTL makes it in its first step only
 

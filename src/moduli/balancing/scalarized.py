@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Adam
 
-from moduli.balancing.library_state import library_state, load_library_state
 from moduli.balancing.samples import scaled
+from moduli.balancing.torchjd_state import load_torchjd_state, torchjd_state
 from moduli.balancing.weighting import Weighting
 from moduli.errors import InputError
 from moduli.functional import constant
@@ -38,7 +38,7 @@ class Scalarized(Weighting):
     * Random numbers are drawn from generators that are seeded anew for every step, and the global ones
       are left alone.
 
-    torchjd's objects keep state outside of their `state_dict`; see `moduli.balancing.library_state` for what
+    torchjd's objects keep state outside of their `state_dict`; see `moduli.balancing.torchjd_state` for what
     ours has of it.
 
     Args:
@@ -122,7 +122,7 @@ class Scalarized(Weighting):
             self.scalarizer.step()
 
     def state_dict(self) -> State:
-        return {**super().state_dict(), "steps": self.steps, "scalarizer": library_state(self.scalarizer)}
+        return {**super().state_dict(), "steps": self.steps, "scalarizer": torchjd_state(self.scalarizer)}
 
     def load_state_dict(self, state: State, /) -> None:
         state = dict(state)
@@ -132,7 +132,7 @@ class Scalarized(Weighting):
         famo = self.scalarizer
         if self._looks_back and "optimizer" in saved[""]["_optimizer"]:  # made in the first update
             famo._optimizer = Adam([famo._w], lr=famo.lr, weight_decay=famo.weight_decay)
-        load_library_state(self.scalarizer, saved)
+        load_torchjd_state(self.scalarizer, saved)
         super().load_state_dict(state)
         self._placed = False
 

@@ -23,13 +23,13 @@ _PLAIN = (bool, int, float, str, type(None))
 _OF_MODULE = frozenset(vars(nn.Module()))  # torch's own bookkeeping
 
 
-def library_state(module: nn.Module) -> State:
+def torchjd_state(module: nn.Module) -> State:
     """All that `module` and its parts hold, as dicts and lists of tensors, numbers and words."""
     return {name: _held(part) for name, part in module.named_modules()}
 
 
-def load_library_state(module: nn.Module, state: Mapping[str, Any]) -> None:
-    """Puts back what `library_state` gave."""
+def load_torchjd_state(module: nn.Module, state: Mapping[str, Any]) -> None:
+    """Puts back what `torchjd_state` gave."""
     for name, part in module.named_modules():
         for key, written in state[name].items():
             _put(part, key, written)
