@@ -14,7 +14,7 @@ from moduli.errors import InputError
 from moduli.evaluation.summary import Summary, write_summary
 from moduli.evaluation.tables import write_tables
 from moduli.files import finite, read_json, write_atomically, write_json
-from moduli.tasks import Data, Task, TensorSource, inputs_of
+from moduli.tasks import Data, Task, TensorSource, inputs_of, labelled_samples
 from moduli.training import Train
 
 
@@ -31,15 +31,8 @@ def describe_task(task: Task) -> dict[str, Any]:
         "kind": task.kind.name,
         "metric": task.metric,
         "direction": "higher" if task.higher_is_better else "lower",
-        "samples": {part: _labelled(task, part) for part in ("train", "val", "test")},
+        "samples": {part: labelled_samples(task, part) for part in ("train", "val", "test")},
     }
-
-
-def _labelled(task: Task, part: str) -> int:
-    source = task.data.split(part)
-    if isinstance(source, TensorSource):
-        return int(task.kind.labelled(source.targets[task.name]).sum())
-    return len(source)
 
 
 # ------------------------------------------------------------------ what all runs of a folder have in common

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from moduli.errors import InputError
 from moduli.scheduling.sampling import Sampling, check_complete
-from moduli.tasks import Task, TensorSource
+from moduli.tasks import Task, labelled_samples
 
 
 class Proportional(Sampling):
@@ -49,7 +49,7 @@ class Proportional(Sampling):
         for name, value in (("temperature", temperature), ("end", end), ("steps", steps)):
             if value is not None and not 0 < value < math.inf:
                 raise InputError(f"{name} is {value}: give a number above 0")
-        self.samples = {task.name: labelled(task) for task in tasks}
+        self.samples = {task.name: labelled_samples(task, "train") for task in tasks}
         self.temperature, self.end, self.steps = temperature, end, steps
 
     def attach(self, model: Any) -> None:
@@ -65,11 +65,3 @@ class Proportional(Sampling):
     def chances(self, tasks: Sequence[str], step: int) -> Tensor:
         n = torch.tensor([self.samples[task] for task in tasks], dtype=torch.float64)
         return (n.log() / self.temperature_at(step)).softmax(0)  # finite for any temperature
-
-
-def labelled(task: Task) -> int:
-    """Training samples of a task that have a label; all where labels are not in one tensor."""
-    source = task.data.train
-    if isinstance(source, TensorSource):
-        return int(task.kind.labelled(source.targets[task.name]).sum())
-    return len(source)

@@ -3,7 +3,7 @@
 from moduli.tasks.kinds import Binary, Kind, Metric, Multiclass, Multilabel, Regression
 from moduli.tasks.losses import task_losses
 from moduli.tasks.sources import DatasetSource, Source, Stream, TensorSource
-from moduli.tasks.task import Data, Task, check_tasks, inputs_of
+from moduli.tasks.task import Data, Task, check_tasks, inputs_of, labelled_samples
 
 __all__ = [
     "Binary",
@@ -20,5 +20,6 @@ __all__ = [
     "TensorSource",
     "check_tasks",
     "inputs_of",
+    "labelled_samples",
     "task_losses",
 ]

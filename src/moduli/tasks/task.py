@@ -9,7 +9,7 @@ from typing import Any
 
 from moduli.errors import InputError, did_you_mean
 from moduli.tasks.kinds import Kind
-from moduli.tasks.sources import Source
+from moduli.tasks.sources import Source, TensorSource
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +92,14 @@ def check_tasks(tasks: Sequence[Task]) -> dict[str, Task]:
         if sizes.setdefault(name, task.batch_size) != task.batch_size:
             raise InputError(f"tasks of the shared input {name!r} differ in batch_size: give them one")
     return {task.name: task for task in tasks}
+
+
+def labelled_samples(task: Task, split: str) -> int:
+    """Samples of a split that have a label of this task; all of them where labels are not in one tensor."""
+    source = task.data.split(split)
+    if isinstance(source, TensorSource):
+        return int(task.kind.labelled(source.targets[task.name]).sum())
+    return len(source)
 
 
 def inputs_of(tasks: Mapping[str, Task]) -> dict[str, Data]:
