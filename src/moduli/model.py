@@ -51,6 +51,7 @@ class JointModel(nn.Module):
         self.structure = structure
         self._keeps_common = False
         self._common: Common | None = None
+        self._dense = False  # whether all layers before the decoders are
         self.decoders = _stage(decoders, by_name, "task", "decoder")
 
     def forward(self, inputs: Mapping[str, Any], tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
@@ -168,6 +169,9 @@ class JointModel(nn.Module):
         asks for this takes the gradients across (see `moduli.balancing.task_gradients`).
         """
         self._keeps_common, self._common = wanted, None
+        before = [m for stage in (self.encoders, self.structure) for m in stage.modules()]
+        layers = [m for m in before if next(m.parameters(recurse=False), None) is not None]
+        self._dense = all(isinstance(m, nn.Linear | Dense | LinearBank | nn.ParameterList) for m in layers)
 
     def keep_together(self) -> None:
         """Undoes `keep_apart` and `keep_common`: gradients are those of the parameters again."""
@@ -182,15 +186,8 @@ class JointModel(nn.Module):
         self._common = None
         first, *others = after.values()
         if all(x is first for x in others) and not self.decoders.shared_parameters():  # type: ignore[operator]
-            layers = [
-                m
-                for stage in (self.encoders, self.structure)
-                for m in stage.modules()
-                if next(m.parameters(recurse=False), None) is not None
-            ]
-            dense = all(isinstance(m, nn.Linear | Dense | LinearBank | nn.ParameterList) for m in layers)
             copies = first.detach().expand(len(after), *first.shape).contiguous().requires_grad_()
-            self._common = Common(tuple(after), first, copies, dense)
+            self._common = Common(tuple(after), first, copies, self._dense)
             return dict(zip(after, copies.unbind(0), strict=True))
         first, *others = before.values()
         if others and all(x is first for x in others):

@@ -52,9 +52,8 @@ def torch_seeded(seed: int, device: torch.device) -> Iterator[None]:
     """While active, torch's generators for the CPU and `device` start from `seed`. Cheap."""
     accelerators = [device] if device.type not in ("cpu", "meta") else []
     with torch.random.fork_rng(accelerators, device_type=device.type if accelerators else "cuda"):
-        torch.default_generator.manual_seed(
-            seed % (1 << 63)
-        )  # `torch.manual_seed` would format a traceback each time
+        # `torch.manual_seed` would format a traceback each time.
+        torch.default_generator.manual_seed(seed % (1 << 63))
         if accelerators:
             torch.get_device_module(device).manual_seed(seed % (1 << 63))
         yield
