@@ -29,7 +29,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from common import arguments, compare
 
 from moduli import (
@@ -97,47 +96,29 @@ def schedules(tasks: Sequence[Task], baselines: dict[str, float]) -> dict[str, R
 
 def main() -> None:
     options = arguments("balancing_uci", __doc__ or "")
-    torch.set_num_threads(options.threads)
     try:
         tasks = uci.tasks(seed=0, val=0.16, test=0.2)
     except InputError as error:
         raise SystemExit(str(error)) from error
     steps, seeds = STEPS[options.scale], options.seeds or SEEDS[options.scale]
-    settings: dict[str, Any] = {"device": options.device, "batch_size": 32, "patience": None}
     into: Path = options.results / "balancing_uci" / options.scale
-    alone = {"single": Recipe(partial(build, single, tasks, False))}
-    compare(
-        alone | balancings(tasks),
-        tasks,
-        options.folder / "balancing",
-        into / "balancing",
-        name="ten UCI tasks, hard sharing: balancing",
-        baseline="equal",
-        seeds=seeds,
-        steps=steps,
-        phase=max(1, steps // 20),
-        **settings,
-    )
-    baselines = single_task_scores(
-        alone["single"].model,
-        tasks,
-        folder=options.folder / "baselines",
-        steps=steps,
-        phase=max(1, steps // 20),
-        **settings,
-    )
-    compare(
-        schedules(tasks, baselines),
-        tasks,
-        options.folder / "scheduling",
-        into / "scheduling",
-        name="ten UCI tasks, hard sharing: schedules of one task in each step",
-        baseline="round-robin",
-        seeds=seeds,
-        steps=10 * steps,
-        phase=max(1, steps // 2),
-        **settings,
-    )
+
+    def settings(factor: int) -> dict[str, Any]:
+        """Of a training with `factor` times the steps, in 20 phases or, of few steps, fewer."""
+        phase = max(1, factor * steps // 20)
+        common = {"device": options.device, "batch_size": 32, "patience": None}
+        return {"steps": factor * steps, "phase": phase, **common}
+
+    def compared(part: str, about: str, methods: dict[str, Recipe], baseline: str, factor: int) -> None:
+        name = f"ten UCI tasks, hard sharing: {about}"
+        chosen = {"name": name, "baseline": baseline, "seeds": seeds, **settings(factor)}
+        compare(methods, tasks, options.folder / part, into / part, **chosen)
+
+    alone = partial(build, single, tasks, False)
+    compared("balancing", "balancing", {"single": Recipe(alone), **balancings(tasks)}, "equal", 1)
+    baselines = single_task_scores(alone, tasks, folder=options.folder / "baselines", **settings(1))
+    about = "schedules of one task in each step"
+    compared("scheduling", about, schedules(tasks, baselines), "round-robin", 10)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def compare(
     """`trained`, shown; the summary, its table and its curves are copied to the results.
 
     Of many methods there are hundreds of pairs, and no curve could be told from another: then the summary
-    keeps the pairs with the baseline, without the single tasks, and there are no curves.
+    keeps what tables are made of (see `against_baseline`), and there are no curves.
     """
     comparison = trained(methods, tasks, folder, **settings)
     comparison.show()
@@ -78,10 +78,14 @@ def compare(
 
 
 def against_baseline(summary: dict[str, Any]) -> dict[str, Any]:
-    """A summary with the pairs of a method and the baseline only, and nothing on single tasks in them."""
+    """A summary without the pairs of two methods, single tasks in pairs, and what single runs looked like."""
     kept = [
         {key: value for key, value in pair.items() if key != "tasks"}
         for pair in summary["comparisons"]
         if pair["other"] == summary["baseline"]
     ]
-    return {**summary, "comparisons": kept}
+    methods = {
+        name: {key: value for key, value in method.items() if key != "runs"}
+        for name, method in summary["methods"].items()
+    }
+    return {**summary, "methods": methods, "comparisons": kept}
