@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 from harness import Work, arguments, ratio, report, turns
-from step_time import Case, images, labels, model_of, tables, tasks_of
+from step_time import Case, flops, images, labels, model_of, tables, tasks_of
 from torch import Tensor
 from torchjd.aggregation import MGDA, Aggregator, PCGrad, Sum, UPGrad
 from torchjd.autojac import backward, jac_to_grad, mtl_backward
@@ -155,6 +155,16 @@ def ways_of(name: str, case: Case, device: str, quick: bool) -> dict[str, Work]:
     return ways
 
 
+def arithmetic_of(ways: Mapping[str, Work]) -> dict[str, float]:
+    """Multiplications of a step over those of one with equal weights: the least possible ratio of times.
+
+    The aggregator's own are not in it; the Gramian, which most of them and the logged conflicts need, is.
+    """
+    counted = {"gradients": "gradients", "upgrad@representation": "at the representation"}
+    equal = flops(ways["equal"])
+    return {name: round(flops(ways[way]) / equal, 3) for way, name in counted.items() if way in ways}
+
+
 def main() -> None:
     options = arguments(__doc__ or "")
     device = options.device
@@ -166,6 +176,7 @@ def main() -> None:
     }
     ratios: dict[str, dict] = {}
     shares: dict[str, dict[str, float]] = {}
+    arithmetic: dict[str, dict[str, float]] = {}
     rounds = 3 if options.quick else 9
     for name, make in cases.items():
         ways = ways_of(name, make(), device, options.quick)
@@ -184,12 +195,15 @@ def main() -> None:
             "gradients": round((median["gradients"] - median["equal"]) / median["upgrad"], 3),
             "aggregator": round((median["upgrad"] - median["gradients"]) / median["upgrad"], 3),
         }
+        arithmetic[name] = arithmetic_of(ways)
     state_every = {}
     for name in ("images20", "hard30"):
         learned, at_random, state_every[name] = scheduled(cases[name](), device)
         times = turns({"qls": learned, "random": at_random}, 5.0 if options.quick else 60.0, device, rounds)
         ratios[f"schedules/{name}, qls over random"] = ratio(times["qls"], times["random"])
-    report("balancing", options, ratios, shares_of_upgrad=shares, state_every=state_every)
+    report(
+        "balancing", options, ratios, shares_of_upgrad=shares, arithmetic=arithmetic, state_every=state_every
+    )
 
 
 if __name__ == "__main__":

@@ -301,6 +301,9 @@ def balancing(result: dict[str, Any]) -> str:
     for key in (key for key in ratios if key.startswith("schedules/")):
         case = key.removeprefix("schedules/").partition(",")[0]
         schedules.append([case, str(result["state_every"][case]), _range(ratios[key])])
+    least = []
+    for case, found in result["arithmetic"].items():
+        least += [[case, what, f"{ratio:.2f}"] for what, ratio in found.items()]
     turns = next(iter(ratios.values()))["runs"]
     return "\n\n".join(
         [
@@ -311,6 +314,8 @@ def balancing(result: dict[str, Any]) -> str:
             _table(
                 ["case", "method", "torchjd's", "ours / equal", "theirs / equal", "ours / theirs"], beside
             ),
+            "The limit: multiplications of a step with all gradients and their Gramian over one with equal weights:",
+            _table(["case", "gradients", "ratio"], least),
             "What a step with UPGrad is made of:",
             _table(["case", "the step itself", "gradients of all tasks", "the aggregator"], shares),
             "The Q-learning scheduler over random scheduling, looks at the validation samples included:",

@@ -10,7 +10,7 @@ balancings see. So their optimizer makes ten times as many updates, and a differ
 says more about that than about schedules; compare within a group. The adaptive schedule gets the validation
 accuracy of single-task models.
 
-Nash-MTL solves its problem at every 25th step only: at every one, a step took half a second.
+Nash-MTL solves its problem at every 25th step only, as every solution takes far longer than a step.
 
 Time per seed is in the table as well; it is of a busy machine, see `benchmarks/balancing.py` for ratios.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 
 import pytest
@@ -161,6 +162,14 @@ def test_a_model_can_be_trained_on_without_it(tasks):
     trainer = Trainer(model, tasks, device="cpu")  # one that was not run to its end
     trainer.one_step()
     assert all(p.grad is not None for p in model.shared_parameters())
+
+
+def test_a_compiled_step_gives_the_same_gradients(monkeypatch):
+    """With the graph captured and run as it is: a compiler would take half a minute."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    one, two = (trained(tiny_tasks(("a", "b")), "hard", Aggregated(library.UPGrad()), steps=3, compile=c)
+                for c in (False, True))  # fmt: skip
+    torch.testing.assert_close(dict(two.model.state_dict()), dict(one.model.state_dict()))
 
 
 def test_weights_and_conflicts_are_recorded():
