@@ -314,7 +314,7 @@ def balancing(result: dict[str, Any]) -> str:
             _table(
                 ["case", "method", "torchjd's", "ours / equal", "theirs / equal", "ours / theirs"], beside
             ),
-            "The limit: multiplications of a step with all gradients and their Gramian over one with equal weights:",
+            "The limit, multiplications of a step with all gradients and their Gramian over equal weights:",
             _table(["case", "gradients", "ratio"], least),
             "What a step with UPGrad is made of:",
             _table(["case", "the step itself", "gradients of all tasks", "the aggregator"], shares),

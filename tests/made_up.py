@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from moduli.evaluation.summary import Outcome, summarize, write_summary
+from moduli.report.records import Records, read_records
 from moduli.types import Scores
 
 NAMES = [
@@ -149,3 +152,10 @@ def maker():
 def make():
     """`Maker` itself, for comparisons of another size."""
     return Maker
+
+
+def read_lines(folder: Path, lines: Sequence[dict[str, Any]]) -> Records:
+    """What the report reads of a `metrics.jsonl` with these lines."""
+    path = folder / "metrics.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return read_records(path)

@@ -1,16 +1,15 @@
 """Figures of balancing, from made-up records of which the right picture is known."""
 
-import json
 from itertools import combinations
 
 import numpy as np
 import pytest
+from made_up import read_lines as read
 
 from moduli.evaluation.summary import write_summary
 from moduli.report import write_report
 from moduli.report.balance import conflict_figure, weights_figure
 from moduli.report.over_time import MOST_COLUMNS, apart, evenly, task_style
-from moduli.report.records import read_records
 
 TASKS = ["a", "b", "c"]
 
@@ -18,12 +17,6 @@ TASKS = ["a", "b", "c"]
 @pytest.fixture(scope="module")
 def summary(make):
     return make(TASKS, ["single", "M"], [0, 1], steps=2).summary()
-
-
-def read(tmp_path, lines):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text("".join(json.dumps(one) + "\n" for one in lines))
-    return read_records(path)
 
 
 def told(what, values, method="M", seed=0, split="balance"):

@@ -1,13 +1,11 @@
 """Figures of schedules, from made-up records of which the right picture is known."""
 
-import json
-
 import numpy as np
 import pytest
+from made_up import read_lines as read
 
 from moduli.evaluation.summary import write_summary
 from moduli.report import write_report
-from moduli.report.records import read_records
 from moduli.report.schedule import histograms_figure, probabilities_figure, q_figure, shares_figure
 from moduli.report.style import MUTED, SHADE
 
@@ -17,12 +15,6 @@ TASKS = ["a", "b", "c"]
 @pytest.fixture(scope="module")
 def summary(make):
     return make(TASKS, ["single", "M"], [0, 1], steps=2).summary()
-
-
-def read(tmp_path, lines):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text("".join(json.dumps(one) + "\n" for one in lines))
-    return read_records(path)
 
 
 def told(what, *rows, method="M", seed=0):

@@ -62,7 +62,15 @@ class ConstantShare(MainTask):
 
 
 class GrowingShare(MainTask):
-    """Draws the main task with a probability that grows with the time t in epochs.
+    """Draws a main task with a probability that grows with the time t in epochs."""
+
+    def __init__(self, main: str, epoch: float, a: float = 0.5, seed: int = 0):
+        super().__init__(main, seed)
+        self.rate_per_step = per_step(a, epoch)
+
+
+class ExponentialShare(GrowingShare):
+    """Draws the main task with P(t) = 1 - exp(-a t), from 0 towards 1; t is the time in epochs.
 
     Args:
         main: name of the main task.
@@ -74,20 +82,22 @@ class GrowingShare(MainTask):
         InputError: if `epoch` or `a` is not above 0.
     """
 
-    def __init__(self, main: str, epoch: float, a: float = 0.5, seed: int = 0):
-        super().__init__(main, seed)
-        self.rate_per_step = per_step(a, epoch)
-
-
-class ExponentialShare(GrowingShare):
-    """Draws the main task with P(t) = 1 - exp(-a t), from 0 towards 1; see `GrowingShare` for arguments."""
-
     def probability(self, step: int) -> float:
         return -math.expm1(-self.rate_per_step * step)
 
 
 class SigmoidShare(GrowingShare):
-    """Draws the main task with P(t) = 1 / (1 + exp(-a t)), from 1/2 towards 1; see `GrowingShare`."""
+    """Draws the main task with P(t) = 1 / (1 + exp(-a t)), from 1/2 towards 1; t is the time in epochs.
+
+    Args:
+        main: name of the main task.
+        epoch: steps in an epoch, such as the samples of the main task over the batch size.
+        a: how fast. The paper tunes it for each setting; 0.1, 0.3, 0.5 and 1 are worth a try.
+        seed: of the draws.
+
+    Raises:
+        InputError: if `epoch` or `a` is not above 0.
+    """
 
     def probability(self, step: int) -> float:
         return 1 / (1 + math.exp(-self.rate_per_step * step))
