@@ -28,6 +28,12 @@ from .evaluation import (
     compare as compare,
     single_task_scores as single_task_scores,
 )
+from .evolution import (
+    EvolvingModel as EvolvingModel,
+    evolve as evolve,
+    minimal as minimal,
+    random_chains as random_chains,
+)
 from .model import (
     JointModel as JointModel,
     dense_ends as dense_ends,

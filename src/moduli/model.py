@@ -41,18 +41,32 @@ class JointModel(nn.Module):
         decoders: nn.Module | Mapping[str, nn.Module],
         encode_apart: bool = False,
     ):
-        super().__init__()
         by_name = check_tasks(tasks)
-        self.input_of = {name: task.data.name for name, task in by_name.items()}
-        self.encoder_of = {name: name for name in by_name} if encode_apart else dict(self.input_of)
-        self.encoders = _stage(
-            encoders, dict.fromkeys(self.encoder_of.values()), "task" if encode_apart else "input", "encoder"
+        input_of = {name: task.data.name for name, task in by_name.items()}
+        encoder_of = {name: name for name in by_name} if encode_apart else dict(input_of)
+        read, what = dict.fromkeys(encoder_of.values()), "task" if encode_apart else "input"
+        self._assemble(
+            input_of,
+            encoder_of,
+            _stage(encoders, read, what, "encoder"),
+            structure,
+            _stage(decoders, by_name, "task", "decoder"),
         )
-        self.structure = structure
+
+    def _assemble(
+        self,
+        input_of: Mapping[str, str],
+        encoder_of: Mapping[str, str],
+        encoders: nn.Module,
+        structure: nn.Module,
+        decoders: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.input_of, self.encoder_of = dict(input_of), dict(encoder_of)
+        self.encoders, self.structure, self.decoders = encoders, structure, decoders
         self._keeps_common = False
         self._common: Common | None = None
         self._dense = False  # whether all layers before the decoders are
-        self.decoders = _stage(decoders, by_name, "task", "decoder")
 
     def forward(self, inputs: Mapping[str, Any], tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Outputs of `tasks` (by default all whose input is given): `{task: [B, outputs]}`.
@@ -77,14 +91,30 @@ class JointModel(nn.Module):
     # -------------------------------------------------------------- several decoders for each task
 
     def every(self, inputs: Mapping[str, Any], tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """Outputs of all decoders, `{task: [D, B, outputs]}`; D is 1 where a task has one decoder."""
+        """Outputs of all decoders, `{task: [D, B, outputs]}`; D is 1 where a task has one decoder.
+
+        Where several candidates compete for a task, each stands there under its own name, see `task_of`.
+        """
         hidden, decoders = self.hidden(inputs, tasks), self.decoders
         if isinstance(decoders, Decoders):
             return decoders.every(hidden)
         return {task: y.unsqueeze(0) for task, y in decoders(hidden).items()}
 
+    def task_of(self, name: str) -> str:
+        """The task that a name in what `every` gives is a candidate for; here that task itself."""
+        return name
+
+    @property
+    def separate(self) -> bool:
+        """Whether nothing is shared, so that every task is a model of its own."""
+        return len(self.input_of) > 1 and not self.shared_parameters()
+
     def choose(self, costs: Mapping[str, Sequence[Cost]]) -> None:
-        """Lets each task be predicted by its best decoder from now on (Eq. 5 of Meyerson & Miikkulainen)."""
+        """Lets each task be predicted by its best decoder from now on (Eq. 5 of Meyerson & Miikkulainen).
+
+        Args:
+            costs: for each name in what `every` gives, those of its decoders.
+        """
         if isinstance(self.decoders, Decoders):
             self.decoders.choose(costs)
 

@@ -85,7 +85,8 @@ class Scores:
     """An evaluation on one split: ``loss[t]``, and ``metrics[t][name]`` in the user's units.
 
     ``costs[t]`` is there for tasks with several decoders: for each its error, which is the primary metric
-    signed so that less is better, and its loss. NaN counts as infinite.
+    signed so that less is better, and its loss. NaN counts as infinite. Where several candidates compete for
+    a task, each has its costs under its own name (see `JointModel.task_of`).
     """
 
     split: str
@@ -187,7 +188,9 @@ class Stage(Protocol):
     A stage may offer more: `controls()`, what is to act on it between phases; `record()`, a list of dicts
     that are logged after every phase; and `exported()`, itself without what only training needs. One with
     shared parameters may offer `keep_apart(wanted)` and `copies()`: while training, every task's samples then
-    meet copies of the shared parameters, see `Copy` and `moduli.sharing.apart`.
+    meet copies of the shared parameters, see `Copy` and `moduli.sharing.apart`. Encoders and decoders that
+    offer `renamed(names)`, themselves under other names with copied weights, can have candidates that compete
+    (see `moduli.evolution`).
     """
 
     def __call__(self, hidden: Mapping[str, Any], /) -> dict[str, Tensor]: ...

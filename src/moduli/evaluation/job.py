@@ -86,7 +86,7 @@ class Job:
 def _extra(fit: Fit) -> dict[str, Any]:
     """What the report shows beside scores: the learned soft merges, and who uses which module where."""
     extra: dict[str, Any] = {"best_step": fit.best_step}
-    structure = fit.model.structure
+    structure = fit.model.exported().structure
     if isinstance(structure, RoutedStructure):
         extra["routes"] = {task: route.to_json() for task, route in structure.routes.items()}
         if structure.scales is not None:

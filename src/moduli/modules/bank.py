@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from moduli.errors import InputError
 from moduli.functional import stacked_linear
 from moduli.modules.each import Each
+from moduli.modules.parts import copy_parts
 from moduli.types import Part
 
 # Layers may share a stack while padding at most doubles its size, or costs less than this many numbers.
@@ -84,6 +85,14 @@ class LinearBank(nn.Module):
             linear.weight, linear.bias = nn.Parameter(weight.T.clone()), nn.Parameter(bias.clone())
             layers[name] = nn.Sequential(nn.Flatten(1), linear, *([nn.ReLU()] if self.relu else []))
         return Each(layers)
+
+    def renamed(self, names: Mapping[str, str]) -> LinearBank:
+        """The maps under other names, each with weights of its own: `{new name: present name}`."""
+        bank = LinearBank({new: self.sizes[old] for new, old in names.items()}, self.relu)
+        bank.to(self.weights[0]).train(self.training)
+        for new, old in names.items():
+            copy_parts(self.own(old), bank.own(new))
+        return bank
 
     def shared_parameters(self) -> list[nn.Parameter]:
         return []

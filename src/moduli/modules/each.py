@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -65,6 +66,21 @@ class Each(nn.Module):
             return member
         shared = self._shared()
         return self._aliases.of(member, name) if any(id(p) in shared for p in member.parameters()) else member
+
+    def renamed(self, names: Mapping[str, str]) -> Each:
+        """The modules under other names: `{new name: present name}`.
+
+        A module that several present names share stays one. Of the others, the first new name gets the module
+        itself, every further one a copy with weights of its own.
+        """
+        shared, taken = self._shared(), set()
+        modules: dict[str, nn.Module] = {}
+        for new, old in names.items():
+            member = self.members[self._position(old)]
+            own = {id(x) for _, x in named_state(member)} - shared
+            modules[new] = copy.deepcopy(member) if own & taken else member
+            taken |= own
+        return Each(modules).train(self.training)
 
     def keep_apart(self, wanted: bool) -> None:
         """Whether every name has copies of what it shares, and a call of its own, while training."""

@@ -13,6 +13,7 @@ from moduli.errors import InputError
 from moduli.functional import dropout
 from moduli.modules import Each, LinearBank
 from moduli.modules.bank import stacks_of
+from moduli.modules.parts import copy_parts
 from moduli.pseudotasks.linear import LinearDecoders
 from moduli.pseudotasks.stacked import StackedDecoders
 from moduli.pseudotasks.task import TaskDecoders
@@ -216,6 +217,19 @@ class DecoderBank(nn.Module):
                 one = torch.stack(values).mean(0) if self.ensemble else values[int(self.chosen[row])]
                 part.value.copy_(one)
         return bank.train(self.training)
+
+    def renamed(self, names: Mapping[str, str]) -> DecoderBank:
+        """The decoders under other names, each with weights of their own: `{new name: present name}`."""
+        made: dict[str, Any] = {}
+        for new, old in names.items():
+            stack: Any = self.stacks[self._stack_of[old]]
+            linear = isinstance(stack, LinearDecoders)
+            made[new] = stack.sizes[old] if linear else [stack.copy_of(d) for d in range(self.number)]
+        bank = DecoderBank(made, self.number, self.control, self.dropout, self.ensemble, self.trajectories)
+        bank.to(self.rates.device).train(self.training)
+        for new, old in names.items():
+            copy_parts(self.own(old), bank.own(new))
+        return bank
 
     def shared_parameters(self) -> list[nn.Parameter]:
         return []

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from moduli.modules.parts import copy_parts
 from moduli.types import Part
 
 
@@ -42,11 +43,8 @@ class TaskDecoders:
         What the optimizer knows of the weights (momentum, second moments) comes along. Where `source` was
         not trained, the optimizer knows nothing of it, and begins anew.
         """
-        for mine, others in zip(self.weights[to], self.weights[source], strict=True):
-            mine.value.copy_(others.value)
-            self._copy_state(others, mine)
-        for mine, others in zip(self._buffers[to], self._buffers[source], strict=True):
-            mine.value.copy_(others.value)
+        copy_parts(self.weights[source], self.weights[to], self._optimizer)
+        copy_parts(self._buffers[source], self._buffers[to])
         self.rates[to] = self.rates[source]
 
     def perturb(self, d: int, std: float) -> None:
@@ -60,13 +58,3 @@ class TaskDecoders:
     def vectors(self) -> list[Tensor]:
         """The weights of each decoder as one vector."""
         return [torch.cat([part.value.flatten() for part in parts]) for parts in self.weights]
-
-    def _copy_state(self, source: Part, to: Part) -> None:
-        if self._optimizer is None:
-            return
-        state = self._optimizer.state.get(to.tensor, {})
-        known = self._optimizer.state.get(source.tensor, {})
-        for name, value in state.items():
-            if isinstance(value, Tensor) and value.shape == to.tensor.shape:
-                rows = value[to.index]
-                rows.copy_(known[name][source.index]) if name in known else rows.zero_()

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 from torch import nn
 
 from moduli.errors import InputError
+from moduli.evolution import evolve, minimal, random_chains
 from moduli.model import JointModel, dense_ends
 from moduli.modules import LSTM, Conv, Dense, LinearBank, PadChannels
 from moduli.runs.sections import Section
@@ -61,6 +62,18 @@ class SoftLayers(OrderedLayers):
         return self.depth or self.layers
 
 
+class EvolvingLayers(OrderedLayers):
+    """``challengers``: candidates beside the champion of each task. ``alpha``: share of a new edge at the
+    start. ``start``: the routes of the first champions. ``max_nodes``: most layers applied in a route, no
+    bound if not given. ``removal``: probability that a mutation removes a node, where one can be."""
+
+    challengers: int = Field(default=1, ge=0, le=64)
+    alpha: float = Field(default=0.1, gt=0.0, lt=1.0)
+    start: Literal["chain", "minimal", "random"] = "chain"
+    max_nodes: int | None = Field(default=None, ge=1)
+    removal: float = Field(default=0.0, ge=0.0, le=1.0)
+
+
 @dataclass(frozen=True)
 class Method:
     """An entry of the table: what it is, what can be said about it, and how its model is built."""
@@ -87,6 +100,12 @@ def _soft(tasks: Sequence[Task], options: SoftLayers, seed: int) -> JointModel:
     return _routed(tasks, options, order, pad=options.identity)
 
 
+def _ctr(tasks: Sequence[Task], options: EvolvingLayers, seed: int) -> JointModel:
+    starts = {"chain": hard, "minimal": minimal, "random": partial(random_chains, seed=seed)}
+    model = _routed(tasks, options, starts[options.start], pad=options.start == "minimal")
+    return evolve(model, options.challengers, options.alpha, options.max_nodes, options.removal)
+
+
 METHODS = {
     "single": Method("a model for each task, nothing shared", Layers, _single),
     "hard": Method("all tasks share all layers, in the same order", Layers, _hard),
@@ -94,6 +113,9 @@ METHODS = {
         "all tasks share all layers, each in a random order of its own", OrderedLayers, _permuted
     ),
     "soft": Method("at each depth, every task learns a mix of all shared layers", SoftLayers, _soft),
+    "ctr": Method(
+        "routes through shared layers evolve for each task, while they train", EvolvingLayers, _ctr
+    ),
 }
 
 

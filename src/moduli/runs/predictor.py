@@ -23,6 +23,7 @@ from moduli.rng import seeded
 from moduli.runs.config import MethodChoice
 from moduli.runs.methods import METHODS
 from moduli.runs.sections import checked
+from moduli.sharing import Route, RoutedStructure
 from moduli.tasks import Binary, Data, Multiclass, Multilabel, Regression, Task, check_tasks, inputs_of
 from moduli.tasks.kinds import Kind
 from moduli.tasks.sources import Stream
@@ -172,6 +173,8 @@ def save_predictor(
             for name, task in by_name.items()
         },
     }
+    if isinstance(model.structure, RoutedStructure):
+        record["routes"] = {task: route.to_json() for task, route in model.structure.routes.items()}
     save_weights(folder / "model.safetensors", model)
     write_json(folder / "model.json", record)
 
@@ -197,7 +200,10 @@ def load_predictor(folder: str | Path, method: str | None = None) -> Predictor:
     options = checked(method_of.options, known, str(place / "model.json"))
     with seeded(record["seed"]):
         model = method_of.build(tasks, options, record["seed"])
-        model = model.separate_ends() if record.get("separate") else model
+        model = (model.separate_ends() if record.get("separate") else model).exported()
+    if isinstance(model.structure, RoutedStructure) and "routes" in record:
+        routes = {task: Route.from_json(route) for task, route in record["routes"].items()}
+        model.structure = model.structure.rerouted(routes)
     load_weights(place / "model.safetensors", model)
     return Predictor(model, check_tasks(tasks))
 

@@ -27,7 +27,7 @@ def single(
     The tasks are trained side by side in one loop, yet each as if it were alone. With 0 layers, decoders
     read what the encoders give.
     """
-    _check(tasks, layers, least=0)
+    check_layers(tasks, layers, least=0)
     modules = [make(k) for _ in tasks for k in range(layers)]
     routes = {task: chain(range(i * layers, (i + 1) * layers), pooling) for i, task in enumerate(tasks)}
     owners = [task for task in tasks for _ in range(layers)]
@@ -41,7 +41,7 @@ def hard(
 
     With 0 layers, only an encoder is shared, by tasks of one input.
     """
-    _check(tasks, layers, least=0)
+    check_layers(tasks, layers, least=0)
     route = chain(range(layers), pooling)
     return RoutedStructure([make(k) for k in range(layers)], dict.fromkeys(tasks, route), dropout=dropout)
 
@@ -58,7 +58,7 @@ def permuted(
 
     The orders are drawn from `seed` and fixed before training.
     """
-    _check(tasks, layers)
+    check_layers(tasks, layers)
     generator = torch.Generator().manual_seed(seed)
     routes = {task: chain(torch.randperm(layers, generator=generator).tolist(), pooling) for task in tasks}
     return RoutedStructure([make(k) for k in range(layers)], routes, dropout=dropout)
@@ -84,7 +84,7 @@ def soft(
         depth: D, the number of mixes one after another; K if None, as in the paper.
         identity: adds a fixed layer that passes its input on (with the same pooling, without dropout).
     """
-    _check(tasks, layers)
+    check_layers(tasks, layers)
     depth = layers if depth is None else depth
     if depth < 1:
         raise InputError(f"depth is {depth}: give at least 1")
@@ -95,7 +95,8 @@ def soft(
     return RoutedStructure(modules, dict.fromkeys(tasks, route), dropout=dropout)
 
 
-def _check(tasks: Sequence[str], layers: int, least: int = 1) -> None:
+def check_layers(tasks: Sequence[str], layers: int, least: int = 1) -> None:
+    """Raises `InputError` if there are no tasks or too few layers."""
     if layers < least:
         raise InputError(f"layers is {layers}: give at least {least}")
     if not tasks:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from moduli.errors import InputError
 from moduli.functional import constant, dropout
-from moduli.modules import Aliases, Conv, named_state
+from moduli.modules import Aliases, named_state
 from moduli.sharing.apart import ApartModules
 from moduli.sharing.plan import Plan, PoolInfo, make_plan
 from moduli.sharing.route import Route, inputs_of
@@ -32,7 +32,8 @@ class RoutedStructure(nn.Module):
     zero, so that every merge starts as a plain mean.
 
     Args:
-        modules: the pool; modules must keep the shape of their input and not change it in place.
+        modules: the pool; modules must keep the shape of their input and not change it in place. One that
+            also takes fewer channels than it puts out says with `filters` how many that are.
         routes: one for each task; their node numbers refer to the pool.
         owners: for each module, the task it belongs to, or None if it is shared (the default).
         dropout: rate (share of values dropped) after every application of a module with parameters,
@@ -68,7 +69,56 @@ class RoutedStructure(nn.Module):
                 f"{len(self.owners)} owners for {len(self.modules_pool)} modules: give one for each"
             )
         self.dropout, self.pool, self.limit, self.drop_last = dropout, pool, limit, drop_last
+        self._plans: dict[tuple, Plan] = {}
+        total = self._take(routes)
+        self.scales = nn.Parameter(torch.zeros(total)) if total else None
+        self._apart = False
+        self._aliases = Aliases()
+        self._copies: list[Copy] = []
+
+    # -------------------------------------------------------------- routes and merge weights
+
+    def _take(self, routes: Mapping[str, Route]) -> int:
+        """Checks the routes, lays out the scales of all merges, task by task, and says how many there are."""
         self.routes = dict(routes)
+        self._check_routes()
+        self._plans.clear()
+        self._merge_row: dict[tuple[str, int], int] = {}
+        self._scales_of: dict[str, slice] = {}
+        widths: list[int] = []
+        for task, route in self.routes.items():
+            start = sum(widths)
+            for node in route.merges:
+                self._merge_row[task, node] = len(widths)
+                widths.append(len(inputs_of(route.nodes[node - 1])))
+            self._scales_of[task] = slice(start, sum(widths))
+        total, widest = sum(widths), max(widths, default=0)
+        self._ragged = any(width != widest for width in widths)
+        # In a ragged table, missing entries point one past the end, where a -inf stands.
+        table = torch.full((len(widths), widest), total)
+        start = 0
+        for row, width in enumerate(widths):
+            table[row, :width] = torch.arange(start, start + width)
+            start += width
+        self._table: Tensor
+        self.register_buffer("_table", table, persistent=False)
+        return total
+
+    def rerouted(self, routes: Mapping[str, Route]) -> RoutedStructure:
+        """The same modules along other routes, whose merges start as plain means."""
+        structure = RoutedStructure(
+            list(self.modules_pool),
+            routes,
+            self.owners,
+            self.dropout,
+            self.pool,
+            self.limit,
+            self.drop_last,
+        )
+        parameter = next(self.parameters(), None)
+        return structure.to(parameter.device if parameter is not None else None).train(self.training)
+
+    def _check_routes(self) -> None:
         for task, route in self.routes.items():
             unknown = [k for k in route.modules if not 0 <= k < len(self.modules_pool)]
             if unknown:
@@ -82,45 +132,19 @@ class RoutedStructure(nn.Module):
                 raise InputError(
                     f"the route of {task!r} applies module {taken[0]}, which belongs to {owner!r}"
                 )
-        self._lay_out_scales()
-        self._plans: dict[tuple, Plan] = {}
-        self._apart = False
-        self._aliases = Aliases()
-        self._copies: list[Copy] = []
-
-    # -------------------------------------------------------------- merge weights
-
-    def _lay_out_scales(self) -> None:
-        """One flat parameter for the scales of all merges, task by task, and its rows as a table."""
-        self._merge_row: dict[tuple[str, int], int] = {}
-        self._scales_of: dict[str, slice] = {}
-        widths: list[int] = []
-        for task, route in self.routes.items():
-            start = sum(widths)
-            for node in route.merges:
-                self._merge_row[task, node] = len(widths)
-                widths.append(len(inputs_of(route.nodes[node - 1])))
-            self._scales_of[task] = slice(start, sum(widths))
-        total, widest = sum(widths), max(widths, default=0)
-        self.scales = nn.Parameter(torch.zeros(total)) if total else None
-        self._ragged = any(width != widest for width in widths)
-        # In a ragged table, missing entries point one past the end, where a -inf stands.
-        table = torch.full((len(widths), widest), total)
-        start = 0
-        for row, width in enumerate(widths):
-            table[row, :width] = torch.arange(start, start + width)
-            start += width
-        self._table: Tensor
-        self.register_buffer("_table", table, persistent=False)
 
     def merge_weights(self) -> Tensor | None:
         """The softmax weights of all merges `[merges, M]`, rows ordered by task and node; None if none."""
-        if self.scales is None:
+        if self.scales is None or not len(self._table):
             return None
         if not self._ragged:
             return self.scales.view(self._table.shape).softmax(-1)
         padded = torch.cat([self.scales, self.scales.new_full((1,), float("-inf"))])
         return padded[self._table].softmax(-1)
+
+    def scales_of(self, task: str) -> slice:
+        """Where the scales of a task's merges stand in `scales`."""
+        return self._scales_of[task]
 
     def merge_weights_of(self, task: str) -> list[list[float]]:
         """The softmax weights of one task's merges: a list for each merge along its route."""
@@ -216,7 +240,7 @@ class RoutedStructure(nn.Module):
             alike=tuple(alike),
             alone=tuple(alone),
             drop=tuple(self.dropout > 0 and any(True for _ in m.parameters()) for m in modules),
-            channels=tuple(m.filters if isinstance(m, Conv) else None for m in modules),
+            channels=tuple(getattr(m, "filters", None) for m in modules),
         )
 
     # -------------------------------------------------------------- tasks apart
@@ -254,7 +278,7 @@ class RoutedStructure(nn.Module):
             if owner == task
             for name, tensor in named_state(module, f"modules_pool.{k}")
         ]
-        here = self._scales_of[task]
+        here = self._scales_of.get(task, slice(0, 0))
         if self.scales is not None and here.start < here.stop:
             parts.append(Part("scales", self.scales, here))
         return parts

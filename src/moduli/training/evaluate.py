@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 
 import torch
@@ -25,27 +26,28 @@ def predict_split(
     """Outputs and targets of every task over a whole split, `{task: ([N, ...], [N, ...])}`.
 
     Dropout is off and batch statistics are those of training; the model's mode is restored after. With
-    `every`, the outputs are those of all decoders of a task, `[D, N, ...]`.
+    `every`, the outputs are those of all decoders, `[D, N, ...]`, and of all candidates for a task, each
+    under its own name.
     """
     predict = model.every if every else model
     was_training = model.training
     model.eval()
-    results: dict[str, tuple[Tensor, Tensor]] = {}
+    outputs: dict[str, list[Tensor]] = {}
+    targets: dict[str, list[Tensor]] = {task: [] for task in tasks}
     try:
-        for name, data in inputs_of(tasks).items():
-            readers = [task for task in tasks if model.input_of[task] == name]
-            outputs: dict[str, list[Tensor]] = {task: [] for task in readers}
-            targets: dict[str, list[Tensor]] = {task: [] for task in readers}
+        for input_name, data in inputs_of(tasks).items():
+            readers = [task for task in tasks if model.input_of[task] == input_name]
             for batch in data.split(split).batches(batch_size, device):
-                result = predict({name: batch.inputs}, readers)
+                for name, result in predict({input_name: batch.inputs}, readers).items():
+                    outputs.setdefault(name, []).append(result.float())
                 for task in readers:
-                    outputs[task].append(result[task].float())
                     targets[task].append(batch.targets[task])
-            axis = 1 if every else 0
-            results |= {t: (torch.cat(outputs[t], axis), torch.cat(targets[t])) for t in readers}
     finally:
         model.train(was_training)
-    return {task: results[task] for task in tasks}
+    of_task = {task: torch.cat(parts) for task, parts in targets.items()}
+    names = {task: [name for name in outputs if model.task_of(name) == task] for task in tasks}
+    axis = 1 if every else 0
+    return {name: (torch.cat(outputs[name], axis), of_task[task]) for task in tasks for name in names[task]}
 
 
 def evaluate(
@@ -66,8 +68,8 @@ def evaluate(
         batch_size: samples per forward pass.
         device: where the model is; found from its parameters if None.
         every_metric: False computes the task's own metric only.
-        choose: where tasks have several decoders, first finds the best on this split and has it predict from
-            now on; never to be used on the test split.
+        choose: where tasks have several decoders, or candidates, first finds the best on this split and has
+            it predict from now on; never to be used on the test split.
 
     Returns:
         `Scores`; NaN for a task that has no label in the split, an infinite loss if outputs are no numbers.
@@ -76,11 +78,14 @@ def evaluate(
     results = predict_split(model, tasks, split, batch_size, device, every=choose)
     costs: dict[str, list[Cost]] = {}
     if choose:
-        several = {name: (o, y) for name, (o, y) in results.items() if len(o) > 1}
-        costs = {name: _costs(tasks[name], outputs, targets) for name, (outputs, targets) in several.items()}
+        candidates = Counter(model.task_of(name) for name in results)
+        for name, (outputs, targets) in results.items():
+            if len(outputs) > 1 or candidates[model.task_of(name)] > 1:
+                costs[name] = _costs(tasks[model.task_of(name)], outputs, targets)
         model.choose(costs)
         decided = model.decide({name: outputs for name, (outputs, _) in results.items()})
-        results = {name: (decided[name], targets) for name, (_, targets) in results.items()}
+        of_task = {model.task_of(name): targets for name, (_, targets) in results.items()}
+        results = {task: (decided[task], of_task[task]) for task in tasks}
     scored = {name: _score(tasks[name], *pair, every_metric) for name, pair in results.items()}
     return Scores(
         split,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +126,11 @@ class Trainer:
 
     # -------------------------------------------------------------- the loop
 
-    def run(self) -> Fit:
+    def run(self, test: bool = True) -> Fit:
         """Trains to the end and evaluates.
+
+        Args:
+            test: whether to read the test split; `Fit.test` is NaN throughout if not.
 
         Raises:
             Interrupted: after Ctrl-C; the state was saved if there is a folder.
@@ -148,7 +152,7 @@ class Trainer:
                         self._stop(time.monotonic() - began)
             finally:
                 self.progress.stop()
-            result = self._finish(time.monotonic() - began)
+            result = self._finish(time.monotonic() - began, test)
         if interrupt.requested:
             raise Interrupted(f"{self.title}: stopped after the last step" + self._what_was_saved())
         return result
@@ -187,13 +191,14 @@ class Trainer:
     def _what_was_saved(self) -> str:
         return "; the state was saved" if self.checkpoints else "; without a folder nothing was saved"
 
-    def _finish(self, seconds: float) -> Fit:
+    def _finish(self, seconds: float, test: bool) -> Fit:
         self.selection.restore()
         self.model.keep_together()
         self.model.eval()
         best_step = max(self.selection.best_step)
-        val, test = self._evaluate("val"), self._evaluate("test")
-        return Fit(self.model, val, test, self.step, seconds, best_step, self.history)
+        val = self._evaluate("val")
+        tested = self._evaluate("test") if test else _unread(val)
+        return Fit(self.model, val, tested, self.step, seconds, best_step, self.history)
 
     # -------------------------------------------------------------- records
 
@@ -361,6 +366,12 @@ def fit(
         progress() if callable(progress) else progress,
     )  # fmt: skip
     return trainer.run()
+
+
+def _unread(val: Scores) -> Scores:
+    """Scores of a test split that was not read."""
+    nan = {task: dict.fromkeys(metrics, math.nan) for task, metrics in val.metrics.items()}
+    return replace(val, split="test", loss=dict.fromkeys(val.loss, math.nan), metrics=nan)
 
 
 def _mix(seed: int, name: str) -> int:

@@ -31,8 +31,7 @@ class Selection:
     def __init__(self, model: JointModel, rule: str, patience: int | None):
         self.model, self.rule, self.patience = model, rule, patience
         tasks = list(model.input_of)
-        separate = len(tasks) > 1 and not model.shared_parameters()
-        self.groups = [[task] for task in tasks] if separate else [tasks]
+        self.groups = [[task] for task in tasks] if model.separate else [tasks]
         self.best = [-math.inf] * len(self.groups)
         self.best_step = [0] * len(self.groups)
         self.stale = [0] * len(self.groups)

@@ -35,11 +35,15 @@ def load_weights(path: Path, model: nn.Module) -> None:
     except (OSError, safetensors.SafetensorError) as error:
         raise RunError(f"{path} is damaged ({error}): restore it, or train again") from None
     own = _distinct(model)
-    different = [name for name in own if name not in saved or saved[name].shape != own[name].shape]
-    different += [name for name in saved if name not in own]
+    different = [*(name for name in own if name not in saved), *(name for name in saved if name not in own)]
+    if not different:
+        try:
+            model.load_state_dict(saved, strict=False)  # a name that a tensor has beside its first is missing
+        except RuntimeError:
+            own = _distinct(model)
+            different = [name for name in own if own[name].shape != saved[name].shape]
     if different:
         raise RunError(f"{path} holds the weights of another model (they differ in {different[0]})")
-    model.load_state_dict(saved, strict=False)
 
 
 def _distinct(model: nn.Module) -> dict[str, Tensor]:
