@@ -63,6 +63,7 @@ from moduli import (
     single,
     soft,
 )  # fmt: skip
+from moduli.evolution import EvolvingStructure, minimal
 from moduli.functional import focal
 from moduli.scheduling.dqn import QNetwork
 
@@ -136,6 +137,18 @@ def _route_by_hand() -> RoutedStructure:
     return RoutedStructure([Conv(2), Conv(2), Conv(2, kernel=1)], by_hand())
 
 
+def _evolved(structure: RoutedStructure) -> RoutedStructure:
+    """The champions after some generations, always the same, in which each took in some challengers."""
+    torch.manual_seed(1)
+    evolving = EvolvingStructure(structure, {task: [task, f"{task}#1"] for task in TASKS})
+    for generation in range(9):
+        heirs = {n: h for t in TASKS for n, h in evolving.heirs(t, 0.3, removal=0.2).items()}
+        evolving.succeed(heirs)
+        task = TASKS[generation % 3]
+        evolving.chosen[task] = f"{task}#1"
+    return evolving.champions()
+
+
 STRUCTURES = [
     _structure("single", lambda: single(TASKS, _dense, 3, dropout=0.3), (5,)),
     _structure("hard", lambda: hard(TASKS, _dense, 3, dropout=0.3), (5,)),
@@ -143,6 +156,9 @@ STRUCTURES = [
     _structure("soft", lambda: soft(TASKS, _dense, 3, dropout=0.3), (5,)),
     _structure("soft-identity", lambda: soft(TASKS, _dense, 2, identity=True, depth=3), (5,)),
     _structure("unbatched", lambda: _unbatched(soft(TASKS, _dense, 2)), (5,)),
+    _structure("evolved", lambda: _evolved(hard(TASKS, _dense, 3, dropout=0.3)), (5,)),
+    _structure("evolved-from-nothing", lambda: _evolved(minimal(TASKS, _dense, 3)), (5,)),
+    _images("evolved-conv", lambda: _evolved(hard(TASKS, _conv, 2, dropout=0.2, pooling=True)), 9, 2),
     _structure("users-modules", lambda: hard(TASKS, _users_layer), (5,)),
     _images("single-conv", lambda: single(TASKS, _conv, 2, pooling=True), 9, 2),
     _images("hard-conv", lambda: hard(TASKS, _conv, 2, pooling=True), 9, 2),

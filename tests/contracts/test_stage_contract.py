@@ -253,3 +253,26 @@ def test_single_precision_is_near_double(case):
     for task, y in rounded.items():
         assert y.dtype == torch.float32
         torch.testing.assert_close(y.double(), expected[task], rtol=1e-3, atol=1e-4)
+
+
+@stages
+def test_under_other_names_it_is_the_same_with_weights_of_its_own(case):
+    stage, inputs = made(case), case.inputs()
+    if not hasattr(stage, "renamed"):
+        pytest.skip("does not offer it")
+    randomise(stage)
+    before = stage(inputs)
+    twin = f"{TASKS[0]}#1"
+    doubled = stage.renamed({**{task: task for task in TASKS}, twin: TASKS[0]})
+    assert not doubled.training
+    outputs = doubled({**inputs, twin: inputs[TASKS[0]]})
+    assert list(outputs) == [*TASKS, twin]
+    for name, y in outputs.items():
+        torch.testing.assert_close(y, before[name.removesuffix("#1")])
+    assert {id(p) for p in doubled.shared_parameters()} == {id(p) for p in stage.shared_parameters()}
+    for part in doubled.own(twin):
+        if part.value.is_floating_point():
+            part.value.add_(1)
+    after = doubled(inputs)
+    for task in TASKS:
+        torch.testing.assert_close(after[task], before[task])

@@ -70,15 +70,17 @@ class Each(nn.Module):
     def renamed(self, names: Mapping[str, str]) -> Each:
         """The modules under other names: `{new name: present name}`.
 
-        A module that several present names share stays one. Of the others, the first new name gets the module
-        itself, every further one a copy with weights of its own.
+        What several present names share stays shared. Of the rest, the first new name gets the module itself,
+        and every further one a copy with weights of its own.
         """
         shared, taken = self._shared(), set()
         modules: dict[str, nn.Module] = {}
         for new, old in names.items():
             member = self.members[self._position(old)]
-            own = {id(x) for _, x in named_state(member)} - shared
-            modules[new] = copy.deepcopy(member) if own & taken else member
+            state = [x for _, x in named_state(member)]
+            own = {id(x) for x in state} - shared
+            kept = {id(x): x for x in state if id(x) in shared}
+            modules[new] = copy.deepcopy(member, kept) if own & taken else member
             taken |= own
         return Each(modules).train(self.training)
 

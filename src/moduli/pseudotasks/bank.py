@@ -226,7 +226,7 @@ class DecoderBank(nn.Module):
             linear = isinstance(stack, LinearDecoders)
             made[new] = stack.sizes[old] if linear else [stack.copy_of(d) for d in range(self.number)]
         bank = DecoderBank(made, self.number, self.control, self.dropout, self.ensemble, self.trajectories)
-        bank.to(self.rates.device).train(self.training)
+        bank.to(self.rates).train(self.training)
         for new, old in names.items():
             copy_parts(self.own(old), bank.own(new))
         return bank
