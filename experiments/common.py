@@ -22,8 +22,10 @@ SCALES = ("smoke", "cpu", "paper")
 MANY = 8  # methods
 
 
-def arguments(name: str, description: str) -> argparse.Namespace:
-    """The options of every experiment; ``folder`` is where its training state is kept."""
+def arguments(
+    name: str, description: str, own: Mapping[str, Mapping[str, Any]] | None = None
+) -> argparse.Namespace:
+    """The options of every experiment, and some of its `own`; ``folder`` is where training state is kept."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -33,6 +35,8 @@ def arguments(name: str, description: str) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="threads of torch on the CPU")
     parser.add_argument("--folder", type=Path, help="training state; an interrupted run goes on from there")
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="where summary.json goes")
+    for option, details in (own or {}).items():
+        parser.add_argument(option, **details)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.scale == "smoke":  # leaves no trace: results are of the larger scales only

@@ -9,9 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from moduli.evaluation.summary import Outcome, summarize, write_summary
+from moduli.evolution.features import uses as count_uses
+from moduli.evolution.mutation import complexity, draw
 from moduli.report.records import Records, read_records
+from moduli.sharing.route import chain, inputs_of
 from moduli.types import Scores
 
 NAMES = [
@@ -27,6 +31,7 @@ NAMES = [
     "vehicle",
 ]
 METHODS = ["single", "hard", "permuted", "soft"]
+EVOLVED = ("ctr", "cmtr")
 CONFIG = """name: clinic
 tasks:
   - {name: heart, table: heart.csv, target: disease}
@@ -86,6 +91,8 @@ class Maker:
                 rest = {key: value for key, value in final.items() if key != "loss"}
                 scores[split][1][task["name"]] = rest
         extra = {"scales": self._scales(seed)} if method == "soft" else {}
+        if method in EVOLVED:
+            extra = self._evolution(method, seed)
         primary = {task["name"]: task["metric"] for task in self.tasks}
         better = {task["name"]: task["direction"] == "higher" for task in self.tasks}
         made = {split: Scores(split, *pair, primary, better) for split, pair in scores.items()}
@@ -120,6 +127,44 @@ class Maker:
                 {"method": "soft", "seed": seed, "step": step, "split": "scales", "scales": scales}
             )
         return self._named(softmax(logits))
+
+    def _evolution(self, method, seed, layers=4):
+        """Routes that grow by random mutations, fewer of them with time, more for a hard task."""
+        head = {"method": method, "seed": seed}
+        routes = {task["name"]: chain(range(layers), pooling=True) for task in self.tasks}
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            for phase, step in enumerate(self.steps.tolist()):
+                for (name, route), hard in zip(routes.items(), self.hardness, strict=True):
+                    mutation = draw(route, range(layers), max_nodes=60)
+                    challenger = mutation.apply(route)[0] if mutation else route
+                    chance = 0.5 * np.exp(hard - 4 * phase / len(self.steps))
+                    accepted = mutation is not None and self.random.random() < chance
+                    error = -self.random.random()
+                    self.records.append(
+                        {
+                            **head,
+                            "step": step,
+                            "split": "evolution",
+                            "task": name,
+                            "chosen": int(accepted),
+                            "errors": [error, error + (-0.01 if accepted else 0.01)],
+                            "nodes": [complexity(route), complexity(challenger)],
+                            "accepted": mutation.to_json() if mutation and accepted else None,
+                        }
+                    )
+                    routes[name] = challenger if accepted else route
+                used = np.sum([count_uses(r, layers, layers).sum(1) for r in routes.values()], axis=0)
+                line = {**head, "step": step, "split": "modules", "uses": used.tolist()}
+                self.records.append(line)
+        return {
+            "routes": {name: route.to_json() for name, route in routes.items()},
+            "scales": {name: self._shares(route) for name, route in routes.items()},
+        }
+
+    def _shares(self, route):
+        inputs = [len(inputs_of(route.nodes[merge - 1])) for merge in route.merges]
+        return [softmax(1.5 * self.random.normal(size=number)).tolist() for number in inputs]
 
     def _named(self, scales):
         return {task["name"]: scale.tolist() for task, scale in zip(self.tasks, scales, strict=True)}

@@ -30,9 +30,17 @@ from .evaluation import (
 )
 from .evolution import (
     EvolvingModel as EvolvingModel,
+    ModuleSet as ModuleSet,
+    Ranges as Ranges,
     evolve as evolve,
     minimal as minimal,
     random_chains as random_chains,
+)
+from .evolution.evaluators import (
+    Board as Board,
+    InProcess as InProcess,
+    Processes as Processes,
+    Ray as Ray,
 )
 from .model import (
     JointModel as JointModel,
@@ -78,6 +86,7 @@ from .scheduling import (
     ShiftingShares as ShiftingShares,
     SigmoidShare as SigmoidShare,
 )
+from .search import search_modules as search_modules
 from .sharing import (
     Apply as Apply,
     Merge as Merge,

@@ -112,7 +112,10 @@ def test_tasks_come_in_the_order_of_the_file(clinic):
         ("sharing={kind: soft, width: -1, layers: 0}", "(and 1 more)"),
         ("sharing.name=a/b", "sharing.name 'a/b' names a folder"),
         ("compare=[single, single]", "compare.1: two methods are called 'single'"),
-        ("compare=[{layers: 2}]", "compare.0.kind is missing: known: hard, permuted, single, soft"),
+        (
+            "compare=[{layers: 2}]",
+            "compare.0.kind is missing: known: cmtr, ctr, hard, permuted",
+        ),
         ("compare=[{kind: hard, depth: 2}]", "compare.0.depth: unknown key"),
         ("tasks=[]", "tasks is empty"),
         ("tasks.0=heart.csv", "tasks.0 is 'heart.csv': give keys with values"),

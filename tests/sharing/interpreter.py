@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from moduli import Apply, Merge, Route, RoutedStructure
+from moduli import Apply, Merge, PadChannels, Route, RoutedStructure
 
 
 def interpret(structure: RoutedStructure, hidden: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -26,7 +26,7 @@ def interpret_route(structure: RoutedStructure, task: str, x: Tensor) -> Tensor:
             values.append(structure.modules_pool[node.module](value))
         else:
             weights = next(scales).softmax(0)
-            inputs = [lifted(values[i], node.level - levels[i]) for i in node.inputs]
+            inputs = filled([lifted(values[i], node.level - levels[i]) for i in node.inputs])
             values.append(sum(w * v for w, v in zip(weights, inputs, strict=True)))
         levels.append(node.level)
     return lifted(values[route.sink], route.level - levels[route.sink])
@@ -41,6 +41,12 @@ def scales_of(structure: RoutedStructure, task: str) -> list[Tensor]:
             return list(structure.scales[start : start + sum(widths)].split(widths)) if widths else []
         start += sum(widths)
     raise KeyError(task)
+
+
+def filled(inputs: list[Tensor]) -> list[Tensor]:
+    """Maps with fewer channels than others, with channels of zeros."""
+    most = max(x.shape[1] for x in inputs)
+    return [x if x.shape[1] == most else PadChannels(most)(x) for x in inputs]
 
 
 def lifted(x: Tensor, levels: int) -> Tensor:

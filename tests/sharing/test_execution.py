@@ -147,11 +147,12 @@ def test_fewer_channels_than_the_pool_count_as_zeros():
 
 
 def test_a_merge_of_unlike_shapes_is_refused():
+    """Only channels that a module of the pool would put out are filled up."""
     structure = soft(TASKS, lambda k: Conv(3), 2, identity=True)
     with pytest.raises(
-        InputError, match=r"'a' merges samples of shapes \(1, 6, 6\) and \(3, 6, 6\): .*PadChannels"
+        InputError, match=r"'a' merges samples of shapes \(3, 6, 6\) and \(5, 6, 6\): .*PadChannels"
     ):
-        structure({"a": torch.randn(2, 1, 6, 6)})
+        structure({"a": torch.randn(2, 5, 6, 6)})
 
 
 def test_another_pooling():

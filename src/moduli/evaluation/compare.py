@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +129,7 @@ def compare(
         return Trainer(
             model,
             tasks,
-            settings,
+            replace(settings, **(job.recipe.train or {})),
             job.recipe.combine(job.seed) if job.recipe.combine else None,
             job.recipe.schedule(job.seed) if job.recipe.schedule else None,
             job.recipe.controls(job.seed) if job.recipe.controls else (),
@@ -190,7 +190,7 @@ def _recipes(methods: Mapping[str, Build | Recipe], combine: Any, schedule: Any,
     """A recipe for every method; what it leaves open is what all have in common."""
     recipes = {name: m if isinstance(m, Recipe) else Recipe(m) for name, m in methods.items()}
     return {
-        name: Recipe(r.model, r.combine or combine, r.schedule or schedule, r.controls or controls)
+        name: Recipe(r.model, r.combine or combine, r.schedule or schedule, r.controls or controls, r.train)
         for name, r in recipes.items()
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,15 @@ Build = Callable[[int], JointModel]
 class Recipe:
     """A method that is more than a model: its own way to balance losses and to schedule tasks.
 
-    All are functions of the seed that make a new object for every run. What is None is what the comparison
-    has in common.
+    All but ``train`` are functions of the seed that make a new object for every run. What is None is what the
+    comparison has in common. ``train`` has the settings of training, such as `lr`, that are the method's own.
     """
 
     model: Build
     combine: Callable[[int], Combine] | None = None
     schedule: Callable[[int], Schedule] | None = None
     controls: Callable[[int], Sequence[Control]] | None = None
+    train: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Mathematics: tensors in, tensors out. No state, no files, no global random numbers."""
 
 from moduli.functional.blocks import Blocks, linear_by_blocks
+from moduli.functional.channels import channels_last
 from moduli.functional.constant import constant
 from moduli.functional.decoders import linear_apart, linear_together, mask_apart
 from moduli.functional.dropout import dropout
@@ -23,6 +24,7 @@ __all__ = [
     "BatchHard",
     "Blocks",
     "batch_hard",
+    "channels_last",
     "concatenate",
     "constant",
     "dropout",

@@ -19,30 +19,34 @@ class _SoftMerge(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, s_NM: Tensor, *inputs: Tensor) -> Tensor:
         ctx.save_for_backward(s_NM, *inputs)
-        columns = _columns(s_NM, inputs[0].dim())
+        columns = _columns(s_NM, inputs)
         merged = inputs[0] * columns[0]
         for x, s in zip(inputs[1:], columns[1:], strict=True):
-            merged.addcmul_(x, s)
+            (merged if len(x) == len(merged) else merged[: len(x)]).addcmul_(x, s)
         return merged
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
         s_NM, *inputs = ctx.saved_tensors
+        grads_x = [grad if len(x) == len(grad) else grad[: len(x)] for x in inputs]
         grad_s = None
         if ctx.needs_input_grad[0]:
             axes = tuple(range(1, grad.dim()))
-            grad_s = torch.stack([(grad * x).sum(axes) for x in inputs], dim=1).to(s_NM.dtype)
+            grad_s = torch.zeros_like(s_NM)
+            for m, (g, x) in enumerate(zip(grads_x, inputs, strict=True)):
+                grad_s[: len(x), m] = (g * x).sum(axes)
         grad_x = [
-            grad * s if needed else None
-            for s, needed in zip(_columns(s_NM, grad.dim()), ctx.needs_input_grad[1:], strict=True)
+            g * s if needed else None
+            for g, s, needed in zip(grads_x, _columns(s_NM, inputs), ctx.needs_input_grad[1:], strict=True)
         ]
         return (grad_s, *grad_x)
 
 
-def _columns(s_NM: Tensor, dim: int) -> list[Tensor]:
-    """The columns of s, each shaped to multiply a tensor of `dim` axes row by row."""
-    return [s.view(-1, *[1] * (dim - 1)) for s in s_NM.unbind(1)]
+def _columns(s_NM: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """The columns of s, each shaped to multiply its input row by row."""
+    ones = [1] * (inputs[0].dim() - 1)
+    return [s[: len(x)].view(-1, *ones) for s, x in zip(s_NM.unbind(1), inputs, strict=True)]
 
 
 def soft_merge(s_NM: Tensor, inputs: Sequence[Tensor]) -> Tensor:
@@ -50,7 +54,8 @@ def soft_merge(s_NM: Tensor, inputs: Sequence[Tensor]) -> Tensor:
 
     Args:
         s_NM: weights `[N, M]`; each row sums to one (a softmax gives that).
-        inputs: M tensors `[N, ...]` of one shape.
+        inputs: M tensors `[N, ...]` of one shape; all but the first may have fewer rows than N and stand
+            for the first ones: the merges of the other rows have fewer inputs.
 
     Returns:
         `[N, ...]`.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from moduli.functional import channels_last
+
 
 class Conv(nn.Module):
     """A 2-D convolution with ReLU that keeps the resolution: `[B, C, H, W] -> [B, filters, H, W]`.
@@ -29,6 +31,7 @@ class Conv(nn.Module):
         nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
+        x = channels_last(x)
         if x.shape[1] == self.filters:
             return self.conv(x).relu_()
         weight = self.conv.weight[:, : x.shape[1]]

@@ -83,15 +83,16 @@ def _trajectories(run: list[dict[str, Any]]) -> Array | None:
     distinct, place = np.unique(weights.reshape(-1, weights.shape[2]), axis=0, return_inverse=True)
     if len(distinct) < FEWEST_POINTS:
         return None
-    return _tsne(distinct)[place.reshape(weights.shape[:2])]
+    return tsne(distinct)[place.reshape(weights.shape[:2])]
 
 
-def _tsne(vectors: Array) -> Array:
+def tsne(vectors: Array, metric: str = "cosine") -> Array:
+    """Vectors `[N, F]` in the plane, `[N, 2]`; equal vectors give equal places."""
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
     perplexity = min(30.0, (len(vectors) - 1) / 3)
-    projection = TSNE(metric="cosine", perplexity=perplexity, init="pca", random_state=0)
+    projection = TSNE(metric=metric, perplexity=perplexity, init="pca", random_state=0)
     with threadpool_limits(1):  # on so few points, threads of a busy machine only wait for each other
         return projection.fit_transform(vectors)
 

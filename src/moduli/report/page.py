@@ -28,11 +28,14 @@ from moduli.report.pictures import (
     balance_pictures,
     curve_pictures,
     decoder_pictures,
+    evolution_pictures,
     schedule_pictures,
+    search_pictures,
     sharing_pictures,
     value_pictures,
 )
 from moduli.report.records import Records, read_records
+from moduli.report.search import searches
 from moduli.report.style import png
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
@@ -42,8 +45,8 @@ MOST_FAILURES = 5
 def write_report(run_dir: Path | str, pictures: Sequence[Picture] = ()) -> Path:
     """Writes `report.html` and `plots/*.png` into a run folder, from what is there.
 
-    Reads `summary.json`, and as far as they exist `metrics.jsonl`, `config.yaml` and `run.json`; parts of
-    the page for which there is nothing are left out.
+    Reads `summary.json`, and as far as they exist `metrics.jsonl`, `config.yaml`, `run.json` and the searches
+    for modules; parts of the page for which there is nothing are left out.
 
     Args:
         run_dir: the run folder.
@@ -63,7 +66,8 @@ def write_report(run_dir: Path | str, pictures: Sequence[Picture] = ()) -> Path:
     sharing = sharing_pictures(summary, records)
     balance, schedule = balance_pictures(summary, records), schedule_pictures(summary, records)
     decoders = decoder_pictures(summary, records)
-    for picture in [*values, *curves, *sharing, *balance, *schedule, *decoders, *pictures]:
+    evolution = [*evolution_pictures(summary, records), *search_pictures(searches(folder))]
+    for picture in [*values, *curves, *sharing, *evolution, *balance, *schedule, *decoders, *pictures]:
         if isinstance(picture.figure, Figure):
             write_file(folder / "plots" / f"{picture.name}.png", png(picture.figure))
     environment = Environment(
@@ -85,6 +89,7 @@ def write_report(run_dir: Path | str, pictures: Sequence[Picture] = ()) -> Path:
         values=values,
         curves=curves,
         sharing=sharing,
+        evolution=evolution,
         balance=balance,
         schedule=schedule,
         decoders=decoders,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -15,12 +15,16 @@ from moduli.evaluation.summary import Summary
 from moduli.report.balance import conflict_figure, weights_figure
 from moduli.report.curves import LOSS, METRIC, learning_curves, task_curves
 from moduli.report.decoders import dropout_schedules, trajectories_figure
+from moduli.report.evolution import evolution_figure, evolved_methods, module_use_figure
+from moduli.report.evolved_routes import FEW, evolved_routes_figure
 from moduli.report.figures import comparison_figure, gains_figure
 from moduli.report.records import Records
 from moduli.report.routes import routes_figure
 from moduli.report.scales import relatedness_figure, scales_over_time, soft_order_figure
 from moduli.report.schedule import histograms_figure, probabilities_figure, q_figure, shares_figure
+from moduli.report.search import Search, modules_figure, search_figure
 from moduli.report.style import svg
+from moduli.report.topologies import topologies_figure
 
 
 @dataclass(frozen=True)
@@ -104,9 +108,14 @@ def curve_pictures(summary: Summary, records: Records) -> list[Picture]:
 
 
 def sharing_pictures(summary: Summary, records: Records) -> list[Picture]:
-    """What the tasks of each method share: learned soft orders, relatedness, fixed routes."""
-    pictures = []
+    """What the tasks of each method share: learned soft orders, relatedness, fixed routes.
+
+    Routes that evolve are shown by `evolution_pictures`.
+    """
+    pictures, evolved = [], evolved_methods(summary, records)
     for number, method in enumerate(summary["methods"], start=1):
+        if method in evolved:
+            continue
         pictures += [
             (
                 f"soft-order-{number}",
@@ -226,6 +235,80 @@ def schedule_pictures(summary: Summary, records: Records) -> list[Picture]:
                 "later ones discounted. The task with the highest value is chosen, except while exploring.",
                 f"Q value of each task by training step under {method}, one line per task.",
                 q_figure(summary, records, method),
+            ),
+        ]
+    return _present(pictures)
+
+
+def evolution_pictures(summary: Summary, records: Records) -> list[Picture]:
+    """Evolution of routes: fitness and growth, the routes, what modules they use, and which are similar."""
+    pictures = []
+    many = len(summary["tasks"]) > FEW
+    drawn = (
+        "A circle is a use of a module, its colour and number say which. Bands, where there are any, are "
+        "levels: their number is that of the poolings before. The wider a line, the larger its share of what "
+        "it leads into. At the right of each name: uses in all."
+    )
+    evolved = evolved_methods(summary, records)
+    if evolved:
+        text = (
+            "After each meta-iteration a task keeps its route (the champion), or takes a mutated one (a "
+            "challenger) that did better on validation samples. Fitness is that of the champions."
+        )
+        alt = "Validation metric by meta-iteration of all methods, size of the routes, accepted mutations."
+        pictures.append(("evolution", text, alt, evolution_figure(summary, records)))
+    for number, method in enumerate(summary["methods"], start=1):
+        if method not in evolved:
+            continue
+        pictures += [
+            (
+                f"evolved-routes-{number}",
+                f"The routes of {method} at its best meta-iteration. {drawn}",
+                f"Graphs of modules from encoder to decoder, one per task, that {method} evolved.",
+                evolved_routes_figure(summary, method, FEW),
+            ),
+            (
+                f"module-use-{number}",
+                f"Which modules tasks of {method} use. One use of a module in a route counts once, whatever "
+                "its share. Tasks stand from the simplest route to the most complex.",
+                f"Uses of each module by meta-iteration, and a table of modules by tasks, under {method}.",
+                module_use_figure(summary, records, method),
+            ),
+            (
+                f"topologies-{number}",
+                f"Tasks of {method} with similar routes stand near each other. Neighbours mean something; "
+                "axes and large distances do not, and evolution is partly chance: compare seeds.",
+                f"Map of tasks by the features of the routes that {method} evolved.",
+                topologies_figure(summary, method),
+            ),
+            (
+                f"evolved-routes-all-{number}",
+                f"The routes of all tasks under {method}, drawn as above.",
+                f"Graphs of modules from encoder to decoder, one for every task, that {method} evolved.",
+                evolved_routes_figure(summary, method) if many else None,
+            ),
+        ]
+    return _present(pictures)
+
+
+def search_pictures(searches: Mapping[str, Search]) -> list[Picture]:
+    """Searches for modules, by method: what was tried, and what was found."""
+    pictures: list[tuple[str, str, str, Figure | None]] = []
+    for number, (method, search) in enumerate(searches.items(), start=1):
+        pictures += [
+            (
+                f"search-{number}",
+                f"The search for the modules of {method}. The fitness of a set is its validation score after "
+                "a short training in which routes evolved.",
+                f"Fitness of sets of modules by generation, in the search for {method}.",
+                search_figure(search),
+            ),
+            (
+                f"modules-{number}",
+                f"The modules that {method} is made of: those of the best set, used in turn to fill the "
+                "pool, each time with weights of their own.",
+                f"Graphs of layers of the modules that were found for {method}.",
+                modules_figure(search),
             ),
         ]
     return _present(pictures)

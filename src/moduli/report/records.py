@@ -20,9 +20,10 @@ class Records:
     """The lines of `metrics.jsonl`.
 
     ``curves`` has the columns method, seed, step, split, task, loss, and one per metric; ``scales``,
-    ``decoders``, ``balance`` and ``schedule`` are the records of the splits of these names, by method, seed
-    and step; ``skipped`` counts lines that could not be read (a killed run leaves half a line). A line that
-    was written twice, because a run was resumed, counts once, as written last.
+    ``decoders``, ``balance``, ``schedule``, ``evolution`` and ``modules`` are the records of the splits of
+    these names, by method, seed and step; ``skipped`` counts lines that could not be read (a killed run
+    leaves half a line). A line that was written twice, because a run was resumed, counts once, as written
+    last.
     """
 
     curves: pd.DataFrame
@@ -30,6 +31,8 @@ class Records:
     decoders: list[dict[str, Any]]
     balance: list[dict[str, Any]]
     schedule: list[dict[str, Any]]
+    evolution: list[dict[str, Any]]
+    modules: list[dict[str, Any]]
     skipped: int = 0
 
     @cached_property
@@ -51,11 +54,6 @@ def read_records(path: Path | str) -> Records:
         for line in known
         if line["split"] == "scales" and isinstance(line.get("scales"), dict)
     }
-    decoders = {
-        (line["method"], line["seed"], line["step"], line["task"]): line
-        for line in known
-        if line["split"] == "decoders" and "task" in line
-    }
     curves = pd.DataFrame([line for line in known if line["split"] in SPLITS and "task" in line])
     if curves.empty:
         curves = pd.DataFrame(columns=[*KEYS, "loss"])
@@ -63,8 +61,19 @@ def read_records(path: Path | str) -> Records:
     curves[numbers] = curves[numbers].apply(pd.to_numeric, errors="coerce")
     curves = curves.drop_duplicates(KEYS, keep="last").sort_values("step", kind="stable", ignore_index=True)
     skipped = len(lines) - len(known)
-    balance, schedule = _told(known, "balance"), _told(known, "schedule")
-    return Records(curves, _by_step(scales), _by_step(decoders), balance, schedule, skipped)
+    decoders, evolution = _of_tasks(known, "decoders"), _of_tasks(known, "evolution")
+    balance, schedule, modules = (_told(known, split) for split in ("balance", "schedule", "modules"))
+    return Records(curves, _by_step(scales), decoders, balance, schedule, evolution, modules, skipped)
+
+
+def _of_tasks(known: list[dict[str, Any]], split: str) -> list[dict[str, Any]]:
+    """Records of a split of which a step has one for each task."""
+    found = {
+        (line["method"], line["seed"], line["step"], line["task"]): line
+        for line in known
+        if line["split"] == split and "task" in line
+    }
+    return _by_step(found)
 
 
 def _told(known: list[dict[str, Any]], split: str) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from moduli.errors import InputError
 from moduli.evaluation.summary import Summary
 from moduli.report.records import Records
 from moduli.report.style import INK, MUTED, PALETTE, SHADE, WIDTH, Sheet, shorten, step_axis, styled
+from moduli.sharing.route import Route, soft_order
 
 Array = NDArray[np.float64]
 MOST_TASKS = 20
@@ -48,14 +49,24 @@ def scales_array(scales: Mapping[str, Sequence[Sequence[float]]], names: Sequenc
 
 
 def learned_scales(summary: Summary, method: str) -> dict[int, Array]:
-    """The final scales of one method by seed, as logged in ``extra["scales"]`` of its runs."""
+    """The final scales of one method by seed, as logged in ``extra["scales"]`` of its runs.
+
+    Only those of soft orders: in an evolved route, the inputs of a merge are not the layers of the pool.
+    """
     names = [task["name"] for task in summary["tasks"]]
     found = {}
     for run in summary["methods"][method].get("runs", []):
-        array = scales_array(run.get("extra", {}).get("scales") or {}, names)
-        if array is not None:
+        extra = run.get("extra", {})
+        array = scales_array(extra.get("scales") or {}, names)
+        if array is not None and all(map(_is_soft_order, (extra.get("routes") or {}).values())):
             found[run["seed"]] = array
     return found
+
+
+def _is_soft_order(saved: dict[str, Any]) -> bool:
+    route = Route.from_json(saved)
+    layers, depth = sorted(route.modules), len(route.merges)
+    return route in (soft_order(layers, depth), soft_order(layers, depth, pooling=True))
 
 
 def distances(S_TDK: Array) -> Array:
@@ -172,7 +183,8 @@ def scales_over_time(summary: Summary, records: Records, method: str) -> Figure 
     """How tasks grow apart and orders grow hard, by step, one line per depth, mean over seeds.
 
     Left: layer-wise distance between tasks, mean over pairs. Right: the largest scale, mean over tasks. None
-    if no scales were logged on the way. After Figure 4(b, c) of Meyerson & Miikkulainen 2018.
+    if no scales, or some of different shapes, were logged on the way. After Figure 4(b, c) of Meyerson &
+    Miikkulainen 2018.
     """
     names = [task["name"] for task in summary["tasks"]]
     logged: dict[int, list[Array]] = {}
@@ -180,7 +192,7 @@ def scales_over_time(summary: Summary, records: Records, method: str) -> Figure 
         array = scales_array(record["scales"], names) if record["method"] == method else None
         if array is not None:
             logged.setdefault(record["step"], []).append(array)
-    if len(logged) < 2:
+    if len(logged) < 2 or len({S.shape for arrays in logged.values() for S in arrays}) > 1:
         return None
     steps = sorted(logged)
     layers = logged[steps[-1]][0].shape[2]

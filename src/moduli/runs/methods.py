@@ -6,18 +6,19 @@ model. Python code does not need names: it passes objects.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 from torch import nn
 
 from moduli.errors import InputError
-from moduli.evolution import evolve, minimal, random_chains
+from moduli.evolution import evolve
 from moduli.model import JointModel, dense_ends
 from moduli.modules import LSTM, Conv, Dense, LinearBank, PadChannels
+from moduli.runs.evolving import Evolution, EvolvingModules, Given, own_settings, search, searched_model
 from moduli.runs.sections import Section
 from moduli.sharing import RoutedStructure, hard, permuted, single, soft
 from moduli.tasks import Task, check_tasks, inputs_of
@@ -62,25 +63,23 @@ class SoftLayers(OrderedLayers):
         return self.depth or self.layers
 
 
-class EvolvingLayers(OrderedLayers):
-    """``challengers``: candidates beside the champion of each task. ``alpha``: share of a new edge at the
-    start. ``start``: the routes of the first champions. ``max_nodes``: most layers applied in a route, no
-    bound if not given. ``removal``: probability that a mutation removes a node, where one can be."""
-
-    challengers: int = Field(default=1, ge=0, le=64)
-    alpha: float = Field(default=0.1, gt=0.0, lt=1.0)
-    start: Literal["chain", "minimal", "random"] = "chain"
-    max_nodes: int | None = Field(default=None, ge=1)
-    removal: float = Field(default=0.0, ge=0.0, le=1.0)
+class EvolvingLayers(OrderedLayers, Evolution):
+    """Layers whose routes evolve."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """An entry of the table: what it is, what can be said about it, and how its model is built."""
+    """An entry of the table: what it is, what can be said about it, and how its model is built.
+
+    ``prepare`` may find out, before anything is trained, what the options leave open, and gives options that
+    say it. ``train`` gives settings of training that are the method's own.
+    """
 
     about: str
-    options: type[Layers]
+    options: type[Section]
     build: Callable[[Sequence[Task], Any, int], JointModel]
+    prepare: Callable[[Any, Given], Any] | None = None
+    train: Callable[[Any], Mapping[str, Any]] | None = None
 
 
 def _single(tasks: Sequence[Task], options: Layers, seed: int) -> JointModel:
@@ -101,9 +100,8 @@ def _soft(tasks: Sequence[Task], options: SoftLayers, seed: int) -> JointModel:
 
 
 def _ctr(tasks: Sequence[Task], options: EvolvingLayers, seed: int) -> JointModel:
-    starts = {"chain": hard, "minimal": minimal, "random": partial(random_chains, seed=seed)}
-    model = _routed(tasks, options, starts[options.start], pad=options.start == "minimal")
-    return evolve(model, options.challengers, options.alpha, options.max_nodes, options.removal)
+    model = _routed(tasks, options, options.first_routes(seed), pad=options.start == "minimal")
+    return evolve(model, **options.of_routes)
 
 
 METHODS = {
@@ -115,6 +113,13 @@ METHODS = {
     "soft": Method("at each depth, every task learns a mix of all shared layers", SoftLayers, _soft),
     "ctr": Method(
         "routes through shared layers evolve for each task, while they train", EvolvingLayers, _ctr
+    ),
+    "cmtr": Method(
+        "as ctr, through modules that a search evolves before",
+        EvolvingModules,
+        searched_model,
+        search,
+        own_settings,
     ),
 }
 

@@ -6,6 +6,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from moduli.model import JointModel
 from moduli.rng import seeded
 from moduli.runs.balances import BALANCES
 from moduli.runs.config import MethodChoice, Run, read_run_file
+from moduli.runs.evolving import Given
 from moduli.runs.methods import METHODS
 from moduli.runs.predictor import save_predictor
 from moduli.runs.schedules import SCHEDULES, Needs
@@ -114,7 +116,10 @@ def _load(run: Run, say: Say) -> list[Task]:
         BALANCES[choice.balance.kind].build(tasks, choice.balance.options, run.seeds[0])
         SCHEDULES[choice.schedule.kind].check(choice.schedule.options, [task.name for task in tasks])
         model = _built(run, name, tasks)
-        say(f"method {name}: {model.count_parameters():,} parameters")
+        if METHODS[choice.kind].prepare is None:
+            say(f"method {name}: {model.count_parameters():,} parameters")
+        else:
+            say(f"method {name}: what it is made of is found out first")
     return tasks
 
 
@@ -134,6 +139,9 @@ def _train(run: Run, tasks: list[Task], folder: Path, progress: Progress | None,
     go_on = f"moduli resume {shlex.quote(str(folder))}"
     try:
         _note_session(folder, tasks)
+        run = replace(
+            run, methods={name: _prepared(run, name, tasks, folder, progress) for name in run.methods}
+        )
         comparison = compare(
             {name: _recipe(run, name, tasks, folder, progress) for name in run.methods},
             tasks,
@@ -153,6 +161,18 @@ def _train(run: Run, tasks: list[Task], folder: Path, progress: Progress | None,
     except KeyboardInterrupt as error:
         raise Interrupted(f"{str(error) or 'stopped'}; go on with: {go_on}") from None
     return comparison
+
+
+def _prepared(
+    run: Run, name: str, tasks: list[Task], folder: Path, progress: Progress | None
+) -> MethodChoice:
+    """A method with options that leave nothing open."""
+    choice = run.methods[name]
+    prepare = METHODS[choice.kind].prepare
+    if prepare is None:
+        return choice
+    given = Given(tasks, run.train, folder / "searches" / name, run.seeds[0], run.device, progress)
+    return replace(choice, options=prepare(choice.options, given))
 
 
 def _recipe(run: Run, name: str, tasks: list[Task], folder: Path, progress: Progress | None) -> Recipe:
@@ -175,6 +195,7 @@ def _recipe(run: Run, name: str, tasks: list[Task], folder: Path, progress: Prog
         needs.build,
         needs.combine,
         SCHEDULES[schedule.kind].prepare(schedule.options, needs),
+        train=own(choice.options) if (own := METHODS[choice.kind].train) is not None else None,
     )
 
 

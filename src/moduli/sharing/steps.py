@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from moduli.functional import Blocks, concatenate, constant, soft_merge, soft_merge_common
+from moduli.functional import Blocks, channels_last, concatenate, constant, soft_merge, soft_merge_common
 from moduli.sharing.apart import ApartModules
 
 
@@ -111,6 +111,18 @@ class PoolStep:
 
 
 @dataclass(frozen=True)
+class FillStep:
+    """Appends channels of zeros until there are ``channels``."""
+
+    runs: Runs
+    channels: int
+
+    def __call__(self, buffers: Buffers, context: Context) -> Tensor:
+        x = channels_last(buffers.take(self.runs))
+        return F.pad(x, (0, 0) * (x.dim() - 2) + (0, self.channels - x.shape[1]))
+
+
+@dataclass(frozen=True)
 class DropStep:
     runs: Runs
 
@@ -120,7 +132,10 @@ class DropStep:
 
 @dataclass(frozen=True)
 class MergeStep:
-    """Soft merges of M inputs each; merge g has `sizes[g]` rows."""
+    """Soft merges of at most M inputs each, those with most inputs first; merge g has ``sizes[g]`` rows.
+
+    ``inputs[m]``: input m of all merges that have so many.
+    """
 
     inputs: tuple[Runs, ...]
     sizes: tuple[int, ...]
@@ -128,7 +143,7 @@ class MergeStep:
     def __call__(self, buffers: Buffers, context: Context) -> Tensor:
         s_GM = next(context.merge_weights)[:, : len(self.inputs)]
         if len(set(self.sizes)) == 1:
-            s_NM = s_GM.repeat_interleave(self.sizes[0], dim=0)
+            s_NM = s_GM if self.sizes[0] == 1 else s_GM.repeat_interleave(self.sizes[0], dim=0)
         else:
             repeats = constant(self.sizes, s_GM.device)
             s_NM = s_GM.repeat_interleave(repeats, dim=0, output_size=sum(self.sizes))
