@@ -14,8 +14,10 @@ the same parameters, and must give equal outputs and gradients before anything i
   nodes     the same with moduli's `Conv`, which leaves out channels of zeros
   prefix    the same, and what champion and challenger have in common is computed once
 
-Also: the time of planning, which is due after every mutation, and how much of the time of an iteration the
-convolutions alone would take, in as few calls as there are modules and resolutions.
+Also: the time of planning, which is due after every mutation; how much of the time of an iteration the
+convolutions alone would take, in as few calls as there are modules and resolutions; and the time in which
+all tasks get new challengers (copies of decoders, scales and what Adam knows of them), with 64 modules in the
+pool over 4, of which every route applies four.
 
   python benchmarks/routing.py [--quick] [--json FILE] [--device cuda] [--threads N]
 """
@@ -34,11 +36,28 @@ import torch.nn.functional as F
 from harness import Work, arguments, ratio, report, seconds
 from step_time import flops
 from torch import Tensor
+from torch.nn import Identity
 
-from moduli import Apply, Conv, Route, RoutedStructure, TensorSource, chain
+from moduli import (
+    Apply,
+    Conv,
+    Data,
+    JointModel,
+    LinearBank,
+    Multiclass,
+    Phase,
+    Route,
+    RoutedStructure,
+    Scores,
+    Task,
+    TensorSource,
+    chain,
+    evolve,
+)
 from moduli.data import omniglot
 from moduli.errors import InputError
 from moduli.evolution.mutation import draw
+from moduli.evolution.structure import Heir
 from moduli.functional import channels_last
 from moduli.sharing.values import Values
 
@@ -278,6 +297,32 @@ def planned(case: Case) -> tuple[dict[str, int], list[Tensor], bool]:
     return {key: number[id(x)] for key, x in case.hidden.items()}, sources, False
 
 
+def generation(modules: int, device: str) -> Work:
+    """What gives all tasks new challengers, in a trained model with so many modules in the pool."""
+    tasks = [Task(f"t{t}", Multiclass(20), _no_data(f"t{t}")) for t in range(TASKS)]
+    pool = RoutedStructure([Conv(FILTERS) for _ in range(modules)], {t.name: chain(range(4)) for t in tasks})
+    decoders = LinearBank({task.name: (FILTERS, 20) for task in tasks})
+    model = evolve(JointModel(tasks, pool, dict.fromkeys([t.name for t in tasks], Identity()), decoders))
+    optimizer = torch.optim.Adam(model.to(device).parameters())
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    scores = Scores("val", {}, {}, {}, {})
+    phase = Phase(model, scores, optimizer, 1, 1)
+
+    def work() -> None:
+        torch.manual_seed(0)
+        model.routes.succeed({name: Heir(chain(range(4)), torch.zeros(0), ()) for name in model.input_of})
+        model.evolution.after_phase(phase)
+
+    return work
+
+
+def _no_data(name: str) -> Data:
+    nothing = TensorSource(torch.zeros(1, FILTERS, 1, 1), {name: torch.zeros(1, dtype=torch.long)})
+    return Data(name, (FILTERS, 1, 1), nothing, nothing, nothing)
+
+
 def rounds(ways: dict[str, Work], number: int, device: str) -> dict[str, list[float]]:
     """Seconds per call of every way in every round, interleaved. An iteration is long: one call is a turn."""
     for work in ways.values():
@@ -309,6 +354,10 @@ def main() -> None:
             "share_of_limit": round(limit(case, device) / statistics.median(times["moduli"]), 3),
         }
         print(f"{name:48s} {facts[name]}", flush=True)
+    few, many = (generation(modules, device) for modules in (4, 64))
+    times = rounds({"few": few, "many": many}, 5 if options.quick else 25, device)
+    ratios["copying/64-modules-over-4"] = ratio(times["many"], times["few"])
+    facts["copying"] = {"ms": round(1000 * statistics.median(times["few"]), 1), "tasks": TASKS}
     report("routing", options, ratios, cases=facts, images=source)
 
 

@@ -8,7 +8,10 @@ A part stands between two comments, the first of which says what it shows and fr
 Kinds of parts: `comparison` (a summary.json), `ranking` (the same, of many methods: a line for each), `sweep`
 (that of an experiment over settings), `speed` (a benchmark's ratios), `growth` (its times by number of
 tasks), `limit` (how near it is to what is possible), `decoders` (the benchmark of pseudo-tasks), `balancing`
-(that of balancing and schedules). A file that does not exist yet gives a line that says so.
+(that of balancing and schedules), `errors` (mean errors of a summary.json beside those of the dissertation's
+Table 7.1), `search` (a search for modules), `topologies` (evolved routes beside looks), `routing` (the
+benchmark of evolved routes), `workers` (that of the search). A file that does not exist yet gives a line
+that says so.
 
   python docs/generate.py           writes all parts
   python docs/generate.py --check   writes nothing; exit code 1 if a part is not what its file says
@@ -324,6 +327,112 @@ def balancing(result: dict[str, Any]) -> str:
     )
 
 
+# ------------------------------------------------------------------ evolution
+
+TABLE_7_1 = {
+    "single": ("36.41 (0.53)", "39.19 (0.50)"),
+    "soft": ("32.33 (0.74)", "33.41 (0.71)"),
+    "ctr": ("17.52 (0.21)", "17.64 (0.19)"),
+    "cmtr": ("11.80 (1.02)", "12.18 (1.02)"),
+}
+
+
+def errors(summary: dict[str, Any]) -> str:
+    """Mean error over tasks in percent, with its standard error over seeds, beside the dissertation's."""
+    rows = []
+    for name, method in summary["methods"].items():
+        cells = [
+            _mean_error([by_split(task) for task in method["tasks"].values()])
+            for by_split in (lambda task: task["val"]["values"], lambda task: task["values"])
+        ]
+        rows.append([name, *cells, f"{method['parameters']:,}", *TABLE_7_1.get(name, ("–", "–"))])
+    head = [
+        "method",
+        "validation error, %",
+        "test error, %",
+        "parameters",
+        "validation, there",
+        "test, there",
+    ]
+    seeds = len(summary["seeds"])
+    note = (
+        f"Means over {len(summary['tasks'])} tasks, with standard errors over {seeds} seeds in parentheses."
+    )
+    return "\n\n".join([_conditions(summary), _table(head, rows), note])
+
+
+def _mean_error(accuracy_TS: Sequence[Sequence[float]]) -> str:
+    means = [100 * (1 - sum(of_seed) / len(of_seed)) for of_seed in zip(*accuracy_TS, strict=True)]
+    mean = sum(means) / len(means)
+    if len(means) < 2:
+        return f"{mean:.2f}"
+    variance = sum((x - mean) ** 2 for x in means) / (len(means) - 1)
+    return f"{mean:.2f} ({(variance / len(means)) ** 0.5:.2f})"
+
+
+def search(found: dict[str, Any]) -> str:
+    """The generations of a search for modules, and its finalists."""
+    rows = []
+    for g in found["generations"]:
+        numbers = [str(g["generation"]), f"{g['best']:.3f}", f"{g['mean']:.3f}", str(g["failed"])]
+        rows.append([*numbers, " + ".join(map(str, g["modules"]))])
+    head = ["generation", "best fitness", "mean fitness", "failed", "modules by species"]
+    finalists = ", ".join(f"{e['fitness']:.3f}" for e in found["finalists"] if e["fitness"] is not None)
+    best = found["best"]["set"]["settings"]
+    hours = sum(e["seconds"] for e in (*found["evaluations"], *found["finalists"])) / 3600
+    note = (
+        f"Finalists, after longer training: {finalists}. The best set has width {best['width']}, learning "
+        f"rate {best['lr']:.2g}, weight decay {best['weight_decay']:.2g}, "
+        f"{best['initialiser'].replace('_', ' ')}. All trainings took {hours:.2f} hours of workers."
+    )
+    return "\n\n".join([_table(head, rows), note])
+
+
+def topologies(result: dict[str, Any]) -> str:
+    """For how many alphabets the nearest in routes is the nearest in looks."""
+    names, by_route, by_looks = (result[key] for key in ("alphabets", "nearest_by_route", "nearest_by_looks"))
+    same = [f"{a} – {b}" for a, b, c in zip(names, by_route, by_looks, strict=True) if b == c]
+    which = f" ({'; '.join(same)})" if same else ""
+    return (
+        f"{len(names)} alphabets, {len(result['features'][0])} features. The alphabet with the nearest "
+        f"routes is also the nearest in looks in {result['matches']} cases{which}. With labels at random, at "
+        f"least as many are seen with probability {result['p']:.2g}. Mean validation error of this run: "
+        f"{result['validation_error']:.1f} %."
+    )
+
+
+def routing(result: dict[str, Any]) -> str:
+    """Iterations over evolved routes against the alternatives, planning, and copying."""
+    rows = []
+    for name, facts in result["cases"].items():
+        ratios = [
+            result["ratios"].get(f"{name}/moduli-over-{other}") for other in ("plain", "nodes", "prefix")
+        ]
+        if None not in ratios:
+            mutations, _, samples = name.removeprefix("mutations").partition("x")
+            cells = [_range(r) for r in ratios]
+            share = f"{100 * facts['share_of_limit']:.0f} %"
+            rows.append([mutations, samples, *cells, f"{facts['planning_ms']:.0f} ms", share])
+    head = ["mutations", "samples", "over plain", "over our `Conv`, node by node", "and shared beginnings"]
+    copying = result["ratios"]["copying/64-modules-over-4"]
+    note = (
+        f"New challengers for {result['cases']['copying']['tasks']} tasks take "
+        f"{result['cases']['copying']['ms']:.1f} ms; with 64 modules in the pool over 4: {_range(copying)}."
+    )
+    return "\n\n".join([_machine(result), _table([*head, "planning", "convolutions alone"], rows), note])
+
+
+def workers(result: dict[str, Any]) -> str:
+    """Evaluations per hour by one and by two workers."""
+    (ratio,) = result["ratios"].values()
+    per_hour = result["evaluations_per_hour"]
+    return (
+        f"{_machine(result)}\n\nEvaluations per hour: {per_hour['one']:,} by one worker, "
+        f"{per_hour['two']:,} by two, {result['speedup']:.2f} times as many. Time of two over one: "
+        f"{_range(ratio)}."
+    )
+
+
 def _range(ratio: dict[str, float]) -> str:
     return "{median:.2f} ({min:.2f} to {max:.2f})".format(**ratio)
 
@@ -353,6 +462,11 @@ PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "limit": limit,
     "decoders": decoders,
     "balancing": balancing,
+    "errors": errors,
+    "search": search,
+    "topologies": topologies,
+    "routing": routing,
+    "workers": workers,
 }
 
 

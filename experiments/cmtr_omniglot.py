@@ -11,13 +11,14 @@ the number of generations, how a set of four is drawn from two species (one arch
 The modules have no pool in them, as routes pool; learning rate, weight decay, initialiser and width are
 evolved with the set.
 
-The miniature (cpu) has 8 modules instead of 25, 8 sets in each generation instead of 100, 4 generations, 3
+The miniature (cpu) has 8 modules instead of 25, 8 sets in each generation instead of 100, 3 generations, 6
 phases of 100 steps for each set instead of 12 of 3,000, 2 finalists instead of 50, and narrow modules (8 to
-24 filters, width 12 to 24; the fixed ones of CTR have 24).
+24 filters, width 12 to 24, at most 4 layers; the fixed ones of CTR have 24 filters). So few steps tell sets
+apart only if all learn fast: learning rates from 5e-4 and dropout of at most 0.3.
 
   scale   modules   sets   generations   phases   finalists   seeds   time
   smoke         4      2             2        2           1       1   40 s
-  cpu           8      8             4        3           2       3   50 min on 2 CPU cores
+  cpu           8      8             3        6           2       3   50 min on 2 CPU cores
   paper        25    100            72       12          50      10   for a cluster; see --ray
 
   python experiments/cmtr_omniglot.py --scale cpu
@@ -58,7 +59,9 @@ class Scale(NamedTuple):
 SCALES = {
     "smoke": Scale(Budget(4, 2, 2, 2, None, 2, 1, 2), Ranges(filters=(2, 6), width=(4, 6)), 1),
     "cpu": Scale(
-        Budget(8, 2, 8, 4, None, 3, 2, 10), Ranges(filters=(8, 24), width=(12, 24), most_layers=4), 3
+        Budget(8, 2, 8, 3, None, 6, 2, 15),
+        Ranges(filters=(8, 24), width=(12, 24), most_layers=4, lr=(5e-4, 1e-2), dropout=(0.0, 0.3)),
+        3,
     ),
     "paper": Scale(Budget(25, 2, 100, 72, 10, 12, 50, 120), Ranges(), 10),
 }
