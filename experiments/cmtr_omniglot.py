@@ -27,13 +27,12 @@ apart only if all learn fast: learning rates from 5e-4 and dropout of at most 0.
 
 from __future__ import annotations
 
-import shutil
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from common import arguments, compare
+from common import arguments, compare, keep_pictures
 from ctr_omniglot import LAYERS, SCALES as PROTOCOLS, load
 
 from moduli import Board, ModuleSet, Processes, Ranges, Ray, Recipe, Task
@@ -113,9 +112,8 @@ def main() -> None:
         batch_size=protocol.batch,
         patience=None,
     )
-    for name in ("evolution", "routes_cmtr"):
-        for picture in (options.folder / "table" / "plots").glob(f"{name}*.png"):
-            shutil.copy(picture, into)
+    pictures = {"evolution": "evolution", "evolved-routes-1": "routes", "module-use-1": "modules"}
+    keep_pictures(options.folder / "table", into, pictures)
 
 
 if __name__ == "__main__":

@@ -93,3 +93,10 @@ def against_baseline(summary: dict[str, Any]) -> dict[str, Any]:
         for name, method in summary["methods"].items()
     }
     return {**summary, "methods": methods, "comparisons": kept}
+
+
+def keep_pictures(folder: Path, into: Path, pictures: Mapping[str, str]) -> None:
+    """Copies pictures of a run's report to the results: `{name in the report: name there}`."""
+    for name, kept in pictures.items():
+        if (picture := folder / "plots" / f"{name}.png").exists():
+            shutil.copy(picture, into / f"{kept}.png")

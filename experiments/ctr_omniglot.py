@@ -20,12 +20,12 @@ see the same image; a task's loss is the mean of theirs. Images are 105x105, as 
 The miniature (cpu) differs: images of 28x28 (after four poolings 1x1 is left, not 6x6), 24 filters, the
 first five alphabets of the order that begins with small ones (seed 3; the paper scale has seed 0), eight
 drawings of each alphabet in a step instead of one, 40 phases of 100 steps instead of 120 of 3,000. After so
-few steps all methods are still learning. The topologies are of all fifty alphabets even so, after 20 phases
-of 50 steps.
+few steps all methods are still learning. The topologies are of all fifty alphabets even so, with four
+drawings of each in a step.
 
   scale   image   filters   alphabets   phases x steps   batch   seeds   topologies of   time
   smoke      16         8           2          3 x   6       4       1               6   30 s
-  cpu        28        24           5         40 x 100       8       3              50   55 min on 2 CPU cores
+  cpu        28        24           5         40 x 100       8       3              50   1 h on 2 CPU cores
   paper     105        53          20        120 x 3000      1      10              50   for an accelerator
 
   python experiments/ctr_omniglot.py --scale cpu
@@ -33,13 +33,12 @@ of 50 steps.
 
 from __future__ import annotations
 
-import shutil
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from common import arguments, compare, trained
+from common import arguments, compare, keep_pictures, trained
 from torch import nn
 
 from moduli import Conv, JointModel, LinearBank, Route, Task, evolve, hard, single, soft
@@ -84,7 +83,7 @@ class Scale(NamedTuple):
 
 SCALES = {
     "smoke": Scale(16, 8, 2, 3, 6, 4, 1, 3, 6, 2, 4, 2),
-    "cpu": Scale(28, 24, 5, 40, 100, 8, 3, 3, 50, 20, 50, 4),
+    "cpu": Scale(28, 24, 5, 40, 100, 8, 3, 3, 50, 40, 100, 4),
     "paper": Scale(105, 53, 20, 120, 3000, 1, 10, 0, 50, 120, 3000, 1),
 }
 
@@ -128,9 +127,8 @@ def table(options: Namespace, scale: Scale) -> None:
         batch_size=scale.batch,
         patience=None,
     )
-    for name in ("evolution", "routes_ctr"):
-        for picture in (options.folder / "table" / "plots").glob(f"{name}*.png"):
-            shutil.copy(picture, into / "table")
+    pictures = {"evolution": "evolution", "evolved-routes-4": "routes", "module-use-4": "modules"}
+    keep_pictures(options.folder / "table", into / "table", pictures)
 
 
 def topologies(options: Namespace, scale: Scale) -> None:

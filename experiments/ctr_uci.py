@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from common import arguments, compare
+from common import arguments, compare, keep_pictures
 
 from moduli import Dense, JointModel, Task, dense_ends, evolve, hard, single, soft
 from moduli.data import uci
@@ -80,6 +80,8 @@ def main() -> None:
             batch_size=32,
             patience=None,
         )
+        into = options.results / "ctr_uci" / options.scale / name
+        keep_pictures(options.folder / name, into, {"evolution": "evolution"})
 
 
 if __name__ == "__main__":

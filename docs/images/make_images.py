@@ -41,6 +41,11 @@ COPIES = {
     "qls_domains_picked.png": "qls_domains/cpu/shares.png",
     "qls_domains_state.png": "qls_domains/cpu/histograms.png",
     "qls_transfer.png": "qls_transfer/cpu/figure.png",
+    "ctr_uci.png": "ctr_uci/cpu/dropout-0.2/evolution.png",
+    "ctr_omniglot.png": "ctr_omniglot/cpu/table/evolution.png",
+    "ctr_omniglot_routes.png": "ctr_omniglot/cpu/table/routes.png",
+    "ctr_omniglot_topologies.png": "ctr_omniglot/cpu/topologies.png",
+    "cmtr_omniglot_modules.png": "cmtr_omniglot/cpu/modules.png",
     "pta_imdb.png": "pta_imdb/cpu/figure.png",
     "pta_imdb_trajectories.png": "pta_imdb/cpu/trajectories.png",
 }

@@ -293,6 +293,30 @@ def dense_ends(
     return encoders, decoders
 
 
+def image_decoders(tasks: Sequence[Task], width: int, poolings: Mapping[str, int]) -> LinearBank:
+    """Linear decoders for images: each reads what is left of `[C, H, W]` after 2x2 poolings, `[width, ...]`.
+
+    Args:
+        tasks: what is to be learned.
+        width: channels out of the layers before.
+        poolings: before the decoder of each task.
+
+    Raises:
+        InputError: if the images of a task are too small for its poolings.
+    """
+    sizes: dict[str, tuple[int, int]] = {}
+    for name, task in check_tasks(tasks).items():
+        _, *size = task.data.shape
+        left = [n >> poolings[name] for n in size]
+        if min(left) == 0:
+            raise InputError(
+                f"images of {task.data.name!r} are {size[0]}×{size[1]}: too small for {poolings[name]} "
+                f"poolings, use at most {min(size).bit_length() - 1} layers"
+            )
+        sizes[name] = (width * left[0] * left[1], task.kind.outputs)
+    return LinearBank(sizes)
+
+
 def _stage(
     given: nn.Module | Mapping[str, nn.Module], names: Mapping[str, Any], what: str, role: str
 ) -> nn.Module:

@@ -16,7 +16,7 @@ from torch import nn
 
 from moduli.errors import InputError
 from moduli.evolution import evolve
-from moduli.model import JointModel, dense_ends
+from moduli.model import JointModel, dense_ends, image_decoders
 from moduli.modules import LSTM, Conv, Dense, LinearBank, PadChannels
 from moduli.runs.evolving import Evolution, EvolvingModules, Given, own_settings, search, searched_model
 from moduli.runs.sections import Section
@@ -188,23 +188,13 @@ def _text_ends(tasks: Sequence[Task], options: Layers, apart: bool) -> tuple[dic
 
 
 def _image_decoders(tasks: Sequence[Task], options: Layers) -> LinearBank:
-    """One linear decoder for each task, from what is left of its images `[C, H, W]` after the poolings."""
-    by_name, poolings = check_tasks(tasks), options.applied
-    if poolings < 1:
+    """One linear decoder for each task, from what is left of its images after the poolings."""
+    by_name = check_tasks(tasks)
+    if options.applied < 1:
         raise InputError("layers is 0, and the tasks are images: give at least 1")
     for name, data in inputs_of(by_name).items():
-        channels, *size = data.shape
-        if channels > options.width:
-            raise InputError(f"images of {name!r} have {channels} channels: give a width of at least that")
-        if min(size) >> poolings == 0:
+        if data.shape[0] > options.width:
             raise InputError(
-                f"images of {name!r} are {size[0]}×{size[1]}: too small for {poolings} poolings, use "
-                f"at most {min(size).bit_length() - 1} layers"
+                f"images of {name!r} have {data.shape[0]} channels: give a width of at least that"
             )
-    left = {name: [n >> poolings for n in task.data.shape[1:]] for name, task in by_name.items()}
-    return LinearBank(
-        {
-            name: (options.width * left[name][0] * left[name][1], task.kind.outputs)
-            for name, task in by_name.items()
-        }
-    )
+    return image_decoders(tasks, options.width, dict.fromkeys(by_name, options.applied))

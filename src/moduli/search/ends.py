@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from moduli.errors import InputError
-from moduli.model import dense_ends
-from moduli.modules import LinearBank
+from moduli.model import dense_ends, image_decoders
 from moduli.tasks import Task, check_tasks, inputs_of
 
 
@@ -29,21 +28,10 @@ def default_ends(
     Raises:
         InputError: if the samples are neither vectors nor images, or images are too small for the poolings.
     """
-    by_name = check_tasks(tasks)
-    inputs = inputs_of(by_name)
     if axes_of(tasks) == 1:
         return dense_ends(tasks, width)
-    sizes: dict[str, tuple[int, int]] = {}
-    for name, task in by_name.items():
-        _, *size = task.data.shape
-        left = [n >> levels[name] for n in size]
-        if min(left) == 0:
-            raise InputError(
-                f"images of {task.data.name!r} are {size[0]}×{size[1]}: too small for {levels[name]} "
-                f"poolings, use at most {min(size).bit_length() - 1} layers"
-            )
-        sizes[name] = (width * left[0] * left[1], task.kind.outputs)
-    return dict.fromkeys(inputs, nn.Identity()), LinearBank(sizes)
+    encoders = dict.fromkeys(inputs_of(check_tasks(tasks)), nn.Identity())
+    return encoders, image_decoders(tasks, width, levels)
 
 
 def axes_of(tasks: Sequence[Task]) -> int:

@@ -51,6 +51,7 @@ class Board:
         self._bars: Any = None
 
     def begin(self, title: str, jobs: int, done: int) -> None:
+        """Shows how many jobs there are."""
         self._title, self._jobs, self._done, self._failures = title, jobs, done, 0
         self._rows: dict[str, Any] = {}
         self._next = time.monotonic() + self._every_line
@@ -66,6 +67,7 @@ class Board:
             self._bars.start()
 
     def started(self, job: str, worker: str) -> None:
+        """Shows what a worker does."""
         if self._bars is None:
             return
         if worker not in self._rows:
@@ -73,6 +75,7 @@ class Board:
         self._bars.reset(self._rows[worker], total=None, said=job, visible=True)
 
     def finished(self, result: Result) -> None:
+        """Counts a result."""
         self._done += 1
         self._failures += result.error is not None
         if self._bars is not None:
@@ -85,6 +88,7 @@ class Board:
             print(line, file=sys.stderr, flush=True)
 
     def end(self) -> None:
+        """Leaves the terminal as it was."""
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
