@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from moduli.errors import InputError, RunError
-from moduli.evolution.evolved import ModuleSet
-from moduli.evolution.model import EvolvingModel, evolve
+from moduli.evolution import EvolvingModel, ModuleSet, evolve
 from moduli.model import JointModel
 from moduli.rng import seeded
 from moduli.search.ends import axes_of, default_ends
