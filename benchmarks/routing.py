@@ -344,7 +344,7 @@ def main() -> None:
         case, name = make_case(mutations, images, samples, device), f"mutations{mutations}x{samples}"
         assert_equal(case)
         ways = {way: iteration(case, forward) for way, forward in WAYS.items()}
-        times = rounds(ways, 3 if options.quick else 15, device)
+        times = rounds(ways, 3 if options.quick else 5, device)
         for other in list(ways)[1:]:
             ratios[f"{name}/moduli-over-{other}"] = ratio(times["moduli"], times[other])
         facts[name] = {

@@ -112,8 +112,7 @@ def main() -> None:
         batch_size=protocol.batch,
         patience=None,
     )
-    pictures = {"evolution": "evolution", "evolved-routes-1": "routes", "module-use-1": "modules"}
-    keep_pictures(options.folder / "table", into, pictures)
+    keep_pictures(options.folder / "table", into, {"evolution": "evolution"})
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ from moduli.data import omniglot
 from moduli.errors import InputError
 from moduli.evolution.features import features, match_test, matches, nearest, standardised
 from moduli.files import write_file, write_json
+from moduli.report.evolved_routes import FEW, evolved_routes_figure
 from moduli.report.style import png
 from moduli.report.topologies import topologies_figure
 
@@ -108,7 +109,7 @@ def table(options: Namespace, scale: Scale) -> None:
     """Errors of the four methods."""
     tasks = load(scale.alphabets, scale)
     into = options.results / "ctr_omniglot" / options.scale
-    compare(
+    summary = compare(
         {
             "single": lambda seed: model(tasks, scale, single),
             "hard": lambda seed: model(tasks, scale, hard),
@@ -127,8 +128,9 @@ def table(options: Namespace, scale: Scale) -> None:
         batch_size=scale.batch,
         patience=None,
     )
-    pictures = {"evolution": "evolution", "evolved-routes-4": "routes", "module-use-4": "modules"}
-    keep_pictures(options.folder / "table", into / "table", pictures)
+    keep_pictures(options.folder / "table", into / "table", {"evolution": "evolution"})
+    if (figure := evolved_routes_figure(summary, "ctr", FEW)) is not None:
+        write_file(into / "table" / "routes.png", png(figure, dpi=80))
 
 
 def topologies(options: Namespace, scale: Scale) -> None:

@@ -23,8 +23,9 @@ from moduli.runs import read_run_file
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-ROOMS = ("balancing", "data", "evaluation", "evolution", "evolution.evaluators", "functional", "modules", "pseudotasks", "qls", "report", "runs",
-         "scheduling", "search", "sharing", "tasks", "tasks.tables", "training")  # fmt: skip
+ROOMS = ("balancing", "data", "evaluation", "evolution", "evolution.evaluators", "functional", "modules",
+         "pseudotasks", "qls", "report", "runs", "scheduling", "search", "sharing", "tasks", "tasks.tables",
+         "training")  # fmt: skip
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 

@@ -8,7 +8,6 @@ from moduli.errors import InputError
 from moduli.runs.methods import METHODS
 from moduli.tasks.arrays import from_arrays
 
-
 OF_LAYERS = {kind: method for kind, method in METHODS.items() if "width" in method.options.model_fields}
 
 
