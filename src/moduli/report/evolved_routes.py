@@ -98,14 +98,4 @@ def _key(sheet: Sheet, final: Evolved) -> None:
         numbers = list(range(k, final.modules + 1, len(PALETTE)))  # colours are used again
         label = ", ".join(map(str, numbers[:2])) + "…" * (len(numbers) > 2)
         handles.append(Line2D([], [], label=f"module {label}", color=color, ms=7, **dots))
-    sheet.figure.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(0.1 / sheet.width, 1 - 0.32 / sheet.height),
-        ncols=len(handles),
-        borderaxespad=0,
-        borderpad=0,
-        handletextpad=0.1,
-        columnspacing=1.0,
-        fontsize=8,
-    )
+    sheet.legend(handles)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -136,6 +137,20 @@ class Sheet:
         """Text whose upper left corner is at (left, top)."""
         options = {"va": "top", "color": MUTED, "fontsize": 8.5, **options}
         self.figure.text(left / self.width, 1 - top / self.height, text, **options)
+
+    def legend(self, handles: Sequence[Artist], top: float = 0.33) -> None:
+        """A line of marks and what they mean, so many inches from the top."""
+        self.figure.legend(
+            handles=list(handles),
+            loc="upper left",
+            bbox_to_anchor=(0.1 / self.width, 1 - top / self.height),
+            ncols=len(handles),
+            borderaxespad=0,
+            borderpad=0,
+            handletextpad=0.1,
+            columnspacing=1.0,
+            fontsize=8,
+        )
 
 
 class MethodKey:

@@ -150,14 +150,4 @@ def _key(sheet: Sheet, styles: Mapping[str, tuple[str, str]]) -> None:
         Line2D([], [], ls="", marker=marker, color=color, mew=0, ms=6, label=shorten(group, 18))
         for group, (color, marker) in styles.items()
     ]
-    sheet.figure.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(0.1 / sheet.width, 1 - 0.34 / sheet.height),
-        ncols=len(handles),
-        borderaxespad=0,
-        borderpad=0,
-        handletextpad=0.1,
-        columnspacing=1.0,
-        fontsize=8,
-    )
+    sheet.legend(handles)
