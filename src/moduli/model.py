@@ -81,12 +81,17 @@ class JointModel(nn.Module):
 
     def hidden(self, inputs: Mapping[str, Any], tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """What the decoders of `tasks` read: `{task: [B, ...]}`."""
-        if tasks is None:
-            tasks = [task for task, name in self.input_of.items() if name in inputs]
+        tasks = self._asked(inputs, tasks)
         encoded = self.encoders({self.encoder_of[task]: inputs[self.input_of[task]] for task in tasks})
         before = {task: encoded[self.encoder_of[task]] for task in tasks}
         after = self.structure(before)
         return self._noted(before, after) if self._keeps_common and self.training else after
+
+    def _asked(self, inputs: Mapping[str, Any], tasks: Sequence[str] | None) -> list[str]:
+        """The tasks given, or all whose input is."""
+        if tasks is not None:
+            return list(tasks)
+        return [task for task, name in self.input_of.items() if name in inputs]
 
     # -------------------------------------------------------------- several decoders for each task
 
@@ -95,10 +100,13 @@ class JointModel(nn.Module):
 
         Where several candidates compete for a task, each stands there under its own name, see `task_of`.
         """
-        hidden, decoders = self.hidden(inputs, tasks), self.decoders
+        return self._every(self.hidden(inputs, tasks))
+
+    def _every(self, hidden: dict[str, Tensor]) -> dict[str, Tensor]:
+        decoders = self.decoders
         if isinstance(decoders, Decoders):
             return decoders.every(hidden)
-        return {task: y.unsqueeze(0) for task, y in decoders(hidden).items()}
+        return {name: y.unsqueeze(0) for name, y in decoders(hidden).items()}
 
     def task_of(self, name: str) -> str:
         """The task that a name in what `every` gives is a candidate for; here that task itself."""

@@ -98,10 +98,7 @@ class EvolvingModel(JointModel):
     def every(self, inputs: Mapping[str, Any], tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Outputs of all decoders of all candidates, each under its name: `{candidate: [D, B, outputs]}`."""
         names = [name for some in self._competing(inputs, tasks).values() for name in some]
-        hidden, decoders = self._hidden(inputs, names), self.decoders
-        if isinstance(decoders, Decoders):
-            return decoders.every(hidden)
-        return {name: y.unsqueeze(0) for name, y in decoders(hidden).items()}
+        return self._every(self._hidden(inputs, names))
 
     def task_of(self, name: str) -> str:
         """The task that a candidate is for."""
@@ -126,8 +123,8 @@ class EvolvingModel(JointModel):
 
     def decide(self, every: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """From what `every` gives to the outputs of the model, `{task: [B, outputs]}`."""
-        decided = super().decide(every)
-        return {self.task_of(name): y for name, y in decided.items() if name in self.routes.chosen.values()}
+        chosen = {name: task for task, name in self.routes.chosen.items()}
+        return {chosen[name]: y for name, y in super().decide(every).items() if name in chosen}
 
     def _hidden(self, inputs: Mapping[str, Any], names: Sequence[str]) -> dict[str, Tensor]:
         """What the decoders of candidates read."""
@@ -141,11 +138,6 @@ class EvolvingModel(JointModel):
     def _chosen(self, inputs: Mapping[str, Any], tasks: Sequence[str] | None) -> dict[str, list[str]]:
         return {task: [self.routes.chosen[task]] for task in self._asked(inputs, tasks)}
 
-    def _asked(self, inputs: Mapping[str, Any], tasks: Sequence[str] | None) -> list[str]:
-        if tasks is not None:
-            return list(tasks)
-        return [task for task, name in self.input_of.items() if name in inputs]
-
     # -------------------------------------------------------------- what the loop asks for
 
     def controls(self) -> list[Control]:
@@ -157,9 +149,7 @@ class EvolvingModel(JointModel):
 
         Beside what the stages tell, of the champions only.
         """
-        told = [
-            r for r in super().record() if self._owner.get(r.get("task", ""), r.get("task")) == r.get("task")
-        ]
+        told = [record for record in super().record() if record.get("task") in (None, *self.input_of)]
         return [*told, *(self._record_of(task) for task in self.input_of)]
 
     def _record_of(self, task: str) -> dict[str, Any]:

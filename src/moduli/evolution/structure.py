@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from moduli.evolution.mutation import Kept, Mutation, draw, from_json, inherited
-from moduli.sharing import Route, RoutedStructure
+from moduli.sharing import Apply, Route, RoutedStructure
 
 
 @dataclass(frozen=True)
@@ -125,12 +126,9 @@ class EvolvingStructure(RoutedStructure):
 
     def record(self) -> list[dict[str, Any]]:
         """How often each module is applied in the chosen routes."""
-        uses = [0] * len(self.modules_pool)
-        for name in self.chosen.values():
-            for node in self.routes[name].nodes:
-                if (module := getattr(node, "module", None)) is not None:
-                    uses[module] += 1
-        return [{"split": "modules", "uses": uses}]
+        nodes = [node for name in self.chosen.values() for node in self.routes[name].nodes]
+        uses = Counter(node.module for node in nodes if isinstance(node, Apply))
+        return [{"split": "modules", "uses": [uses[k] for k in range(len(self.modules_pool))]}]
 
     def champions(self) -> RoutedStructure:
         """A structure of the chosen routes alone, with copies of the modules."""

@@ -9,8 +9,8 @@ from torch import Tensor
 def channels_last(x: Tensor) -> Tensor:
     """The same maps `[N, C, H, W]`, on a CPU with the channels of a place side by side in memory.
 
-    There, convolutions of a few dozen channels are then 1.2 to 1.5 times as fast and poolings 4 times, and
-    what comes out of them lies in the same way. Elsewhere `x` itself.
+    There, convolutions of a few dozen channels and poolings are faster then, and what comes out of them lies
+    in the same way. Elsewhere `x` itself.
     """
     if x.dim() != 4 or x.device.type != "cpu":
         return x
