@@ -143,6 +143,10 @@ class JointModel(nn.Module):
         """What the stages want to be done between phases."""
         return [c for stage in self.stages if hasattr(stage, "controls") for c in stage.controls()]
 
+    def learning_rates(self) -> dict[nn.Parameter, float]:
+        """Parameters with a learning rate of their own; the optimizer does not let them decay."""
+        return {}
+
     def record(self) -> list[dict[str, Any]]:
         """What the stages want to be logged after a phase."""
         return [record for stage in self.stages if hasattr(stage, "record") for record in stage.record()]

@@ -158,13 +158,19 @@ class Common:
 
 @dataclass
 class Phase:
-    """What a `Control` sees, and may change, between two phases of gradient descent."""
+    """What a `Control` sees, and may change, between two phases of gradient descent.
+
+    ``number`` counts phases from 1, ``step`` the steps so far, of at most ``steps``. ``restore`` puts the
+    weights of the best phase so far into the model; whoever calls it answers for the optimizer's state.
+    """
 
     model: Model
     scores: Scores
     optimizer: Any
     number: int
     step: int
+    steps: int = 0
+    restore: Callable[[], None] = lambda: None
 
 
 # ------------------------------------------------------------------ the four plug points

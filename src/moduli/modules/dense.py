@@ -58,4 +58,4 @@ class Dense(nn.Module):
         return y.relu_() if modules[0].activation else y
 
     def extra_repr(self) -> str:
-        return f"{self.weight.shape[0]}{'' if self.activation else ', linear'}"
+        return f"{len(self.bias)}{'' if self.activation else ', linear'}"

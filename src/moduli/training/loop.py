@@ -105,7 +105,9 @@ class Trainer:
         self.model.keep_together()  # whatever an earlier training wanted
         self.combine.attach(self.model)
         self.schedule.attach(self.model)
-        optimizer = self.train.make_optimizer(self.model.parameters(), self.combine.parameters())
+        optimizer = self.train.make_optimizer(
+            self.model.parameters(), self.combine.parameters(), self.model.learning_rates()
+        )
         self.parts = Parts(
             model=self.model,
             forward=torch.compile(self.model) if self.train.compile else self.model,  # type: ignore[arg-type]
@@ -174,7 +176,15 @@ class Trainer:
         scores = self._evaluate("val", every_metric=False, choose=True)
         self.selection.update(scores, self.step)  # keeps what was scored, before controls change it
         self._record(training, scores)
-        phase = Phase(self.model, scores, self.parts.optimizer, self.phases, self.step)
+        phase = Phase(
+            self.model,
+            scores,
+            self.parts.optimizer,
+            self.phases,
+            self.step,
+            self.train.steps,
+            self.selection.restore,
+        )
         for control in self.controls:
             control.after_phase(phase)
         self.combine.observe(scores)

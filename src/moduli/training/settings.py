@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -108,13 +108,24 @@ class Train:
         return {k: getattr(v, "__name__", str(v)) if callable(v) else v for k, v in asdict(self).items()}
 
     def make_optimizer(
-        self, parameters: Iterable[Parameter], undecayed: Iterable[Parameter] = ()
+        self,
+        parameters: Iterable[Parameter],
+        undecayed: Iterable[Parameter] = (),
+        rates: Mapping[Parameter, float] | None = None,
     ) -> Optimizer:
-        """The optimizer over `parameters`, and over `undecayed` without weight decay."""
+        """The optimizer over `parameters`, and over `undecayed` without weight decay.
+
+        Args:
+            parameters, undecayed: those that need no gradient are passed over.
+            rates: learning rates of some of the parameters, which do not decay either.
+        """
+        rates = rates or {}
         parameters, undecayed = ([p for p in some if p.requires_grad] for some in (parameters, undecayed))
-        groups: list[Any] = parameters
-        if undecayed:
-            groups = [{"params": parameters}, {"params": undecayed, "weight_decay": 0.0}]
+        groups: list[Any] = [p for p in parameters if p not in rates]
+        apart = [{"params": undecayed}] if undecayed else []
+        apart += [{"params": [p], "lr": rates[p]} for p in parameters if p in rates]
+        if apart:
+            groups = [{"params": groups}, *({**group, "weight_decay": 0.0} for group in apart)]
         if not isinstance(self.optimizer, str):
             return self.optimizer(groups)
         options: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
