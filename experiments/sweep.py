@@ -63,8 +63,28 @@ def write_sweep(
         baseline: the method that is drawn as one.
         **facts: more to be kept, such as steps.
     """
+    summary = sweep_summary(
+        name, value, direction, panels, device=device, seeds=seeds, baseline=baseline, **facts
+    )
+    write_json(into / "summary.json", summary)
+    write_file(into / "figure.png", png(sweep_figure(summary), dpi=110))
+    print(f"results in {into}")
+
+
+def sweep_summary(
+    name: str,
+    value: str,
+    direction: str,
+    panels: Sequence[Panel],
+    *,
+    device: str | torch.device,
+    seeds: int,
+    baseline: str | None = None,
+    **facts: Any,
+) -> dict[str, Any]:
+    """What `write_sweep` writes, as plain data; see there."""
     versions = {"moduli": moduli.__version__, "torch": torch.__version__, "python": platform.python_version()}
-    summary = finite(
+    return finite(
         {
             "schema": SCHEMA,
             "kind": "sweep",
@@ -79,9 +99,6 @@ def write_sweep(
             **facts,
         }
     )
-    write_json(into / "summary.json", summary)
-    write_file(into / "figure.png", png(sweep_figure(summary), dpi=110))
-    print(f"results in {into}")
 
 
 def seed_means(summary: Mapping[str, Any], method: str, percent_error: bool = True) -> list[float]:

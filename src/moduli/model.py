@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from moduli.errors import InputError
 from moduli.modules import Dense, Each, LinearBank
+from moduli.sharing import RoutedStructure
 from moduli.tasks import Task, check_tasks, inputs_of
 from moduli.types import Common, Control, Copy, Cost, Decoders, Part
 
@@ -150,6 +151,16 @@ class JointModel(nn.Module):
     def record(self) -> list[dict[str, Any]]:
         """What the stages want to be logged after a phase."""
         return [record for stage in self.stages if hasattr(stage, "record") for record in stage.record()]
+
+    def described(self) -> dict[str, Any]:
+        """What it learned beside weights, as plain data: who uses which module where, and soft merges."""
+        structure = self.exported().structure
+        if not isinstance(structure, RoutedStructure):
+            return {}
+        told: dict[str, Any] = {"routes": {task: route.to_json() for task, route in structure.routes.items()}}
+        if structure.scales is not None:
+            told["scales"] = {task: structure.merge_weights_of(task) for task in structure.routes}
+        return told
 
     def exported(self) -> JointModel:
         """A copy without what only training needs, such as the decoders that were not chosen."""

@@ -12,6 +12,7 @@ from moduli.errors import InputError
 def test_names_and_rows(data_folder):
     sets = moduli.data.datasets()
     assert {"mnist", "omniglot", "sklearn/digits", "uci/iris"} <= sets.keys()
+    assert {"cifar10", "ptb", "wikitext2", "crispr", "deepcrispr", "kang"} <= sets.keys()
     assert len([name for name in sets if name.startswith("uci/")]) == 10
     assert all(name == dataset.name for name, dataset in sets.items())
     assert all(d.licence and d.citation and d.homepage.startswith("http") for d in sets.values())
@@ -28,6 +29,12 @@ def test_one_set_or_a_group():
     (wine,) = moduli.data.load("sklearn/wine", seed=3)
     assert wine.name == "wine"
     assert [task.name for task in moduli.data.load("sklearn")][1] == "wine"
+
+
+def test_generated_tasks_by_name(data_folder):
+    tasks = moduli.data.load("kang", noisy=False, val=3)
+    assert len(tasks) == 30
+    assert len(tasks[0].data.val) == 3
 
 
 def test_uci_by_name_has_a_clean_test_part(real_data):

@@ -83,6 +83,27 @@ def test_images_keep_their_shape_if_asked(small):
     assert torch.equal(task.data.train.inputs.flatten(1), flat.data.train.inputs)
 
 
+def test_training_images_are_moved_if_asked(small):
+    (task,) = mnist.tasks(flat=False, augment=True)
+    data, cpu = task.data, torch.device("cpu")
+    drawn = data.train.stream(20, 0, cpu).draw().inputs
+    assert drawn.shape == (20, 1, 28, 28)
+    known = rows(data.train)
+    moved = [image for image in drawn if image.numpy().tobytes() not in known]
+    assert len(moved) > 10  # one of nine places is the old one
+    inner = {image[0, 1:-1, 1:-1].numpy().tobytes() for image in data.train.inputs}  # is kept by every crop
+    windows = drawn.unfold(2, 26, 1).unfold(3, 26, 1)[:, 0]
+    for image in windows:
+        assert any(window.numpy().tobytes() in inner for window in image.reshape(-1, 26, 26))
+    assert torch.equal(next(data.val.batches(5, cpu)).inputs, data.val.inputs[:5])
+    assert torch.equal(next(data.train.batches(5, cpu)).inputs, data.train.inputs[:5])
+
+
+def test_flat_images_cannot_be_moved():
+    with pytest.raises(InputError, match="flat=False"):
+        mnist.tasks(augment=True)
+
+
 def test_pairs_are_restricted_to_their_digits(small):
     pair, again = mnist.tasks(pairs=[(3, 8), (3, 8)], val=0.2)
     assert (pair.name, again.name) == ("mnist_3v8", "mnist_3v8_2")

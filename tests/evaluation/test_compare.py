@@ -165,6 +165,17 @@ def test_a_fingerprint_sees_inputs_targets_and_splits(tasks):
     assert len(marks) == 3
 
 
+def test_a_fingerprint_sees_the_words_of_a_text():
+    from moduli.tasks import language_task
+
+    texts = [torch.arange(30) % 4 for _ in range(3)]
+    data = language_task("text", *texts, tokens=4, length=5, columns=2).data
+    before = fingerprint(data)
+    assert fingerprint(data) == before
+    texts[2][7] = 0
+    assert fingerprint(data) != before
+
+
 def test_parts_with_state_are_made_anew_for_every_run(methods, tasks):
     from moduli import AllTasks, Equal
 

@@ -199,6 +199,7 @@ def test_regression_metrics_are_in_the_users_units():
     y, outputs = torch.randn(50, generator=g), torch.randn(50, 1, generator=g)
     units, guess = y * 20 + 100, outputs[:, 0] * 20 + 100
     found = _metrics(kind, outputs, y)
+    assert found["mse"] == pytest.approx(sklearn.metrics.mean_squared_error(units, guess), rel=1e-5)
     assert found["rmse"] == pytest.approx(sklearn.metrics.root_mean_squared_error(units, guess), rel=1e-5)
     assert found["mae"] == pytest.approx(sklearn.metrics.mean_absolute_error(units, guess), rel=1e-5)
     assert found["r2"] == pytest.approx(sklearn.metrics.r2_score(units, guess), rel=1e-4)
@@ -215,4 +216,4 @@ def test_r2_counts_only_dimensions_that_vary():
 def test_direction_of_metrics(kind):
     better = {name: metric.higher_is_better for name, metric in kind.metrics().items()}
     assert kind.primary in better
-    assert {name for name, higher in better.items() if not higher} <= {"error", "rmse", "mae"}
+    assert {name for name, higher in better.items() if not higher} <= {"error", "rmse", "mse", "mae"}

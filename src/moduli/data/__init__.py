@@ -13,7 +13,22 @@ import lazy_loader
 from moduli.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from moduli.data import bundled, cache, celeba, glove, imdb, mnist, omniglot, reviews, uci
+    from moduli.data import (
+        bundled,
+        cache,
+        celeba,
+        cifar10,
+        crispr,
+        glove,
+        imdb,
+        kang,
+        mnist,
+        omniglot,
+        ptb,
+        reviews,
+        uci,
+        wikitext2,
+    )
     from moduli.data.cache import Dataset
     from moduli.tasks import Task
 
@@ -21,29 +36,64 @@ __all__ = [
     "bundled",
     "cache",
     "celeba",
+    "cifar10",
+    "crispr",
     "datasets",
     "fetch",
     "glove",
     "imdb",
+    "kang",
     "load",
     "mnist",
     "omniglot",
+    "ptb",
     "reviews",
     "rows",
     "uci",
+    "wikitext2",
 ]
 __getattr__, _, _ = lazy_loader.attach(
-    __name__, ["bundled", "cache", "celeba", "glove", "imdb", "mnist", "omniglot", "reviews", "uci"]
+    __name__,
+    [
+        "bundled",
+        "cache",
+        "celeba",
+        "cifar10",
+        "crispr",
+        "glove",
+        "imdb",
+        "kang",
+        "mnist",
+        "omniglot",
+        "ptb",
+        "reviews",
+        "uci",
+        "wikitext2",
+    ],
 )
 
 
 def datasets() -> dict[str, Dataset]:
     """All data sets by name, such as `uci/iris`, `sklearn/wine`, `mnist`, `omniglot`, `celeba`, `reviews`."""
-    from moduli.data import bundled, celeba, glove, imdb, mnist, omniglot, reviews, uci
+    from moduli.data import (
+        bundled,
+        celeba,
+        cifar10,
+        crispr,
+        glove,
+        imdb,
+        kang,
+        mnist,
+        omniglot,
+        ptb,
+        reviews,
+        uci,
+        wikitext2,
+    )
 
-    modules = (mnist, omniglot, celeba, imdb, reviews, glove)
-    single = {module.DATASET.name: module.DATASET for module in modules}
-    return {**bundled.DATASETS, **uci.DATASETS, **single}
+    modules = (mnist, cifar10, omniglot, celeba, imdb, reviews, ptb, wikitext2, glove, crispr, kang)
+    single = [*(module.DATASET for module in modules), crispr.CELL_LINES]
+    return {**bundled.DATASETS, **uci.DATASETS, **{dataset.name: dataset for dataset in single}}
 
 
 def load(name: str, **options: Any) -> list[Task]:
@@ -52,9 +102,10 @@ def load(name: str, **options: Any) -> list[Task]:
     Args:
         name: of a data set (see `datasets`), or `uci` (all ten), `sklearn` (all five), `mnist/pairs`.
         options: those of the function that makes the tasks: `uci.tasks`, `bundled.tasks`, `mnist.tasks`,
-            `mnist.pair_tasks`, `omniglot.tasks`, `celeba.tasks`, `imdb.tasks`, `reviews.tasks`. One thing
-            differs: the UCI sets are split here into 64 % training, 16 % validation and 20 % test rows,
-            unless `val` and `test` say otherwise.
+            `mnist.pair_tasks`, `cifar10.tasks`, `omniglot.tasks`, `celeba.tasks`, `imdb.tasks`,
+            `reviews.tasks`, `ptb.tasks`, `wikitext2.tasks`, `crispr.tasks`, `crispr.cell_tasks` (of
+            `deepcrispr`), `kang.tasks`. One thing differs: the UCI sets are split here into 64 % training,
+            16 % validation and 20 % test rows, unless `val` and `test` say otherwise.
 
     Raises:
         InputError: if the name or an option is unknown, or a file is damaged, cannot be fetched or written.

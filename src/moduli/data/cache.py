@@ -107,6 +107,7 @@ class Dataset:
         files: what a fetch leaves in the data folder; empty for a set that an installed package brings along.
         tasks: makes the tasks; takes keyword options (splits, sizes, seed), downloads what is missing.
         by_hand: places in the data folder of what may not be downloaded but by the user; `tasks` says so.
+        stand_in: files that `tasks` takes, all of them, where a file is missing; they are never downloaded.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Dataset:
     files: tuple[CacheFile, ...]
     tasks: Callable[..., list[Task]]
     by_hand: tuple[str, ...] = ()
+    stand_in: tuple[CacheFile, ...] = ()
 
     @property
     def places(self) -> list[Path]:
@@ -129,7 +131,8 @@ class Dataset:
     def present(self) -> bool:
         """Whether its tasks can be made without a download."""
         built = {file.place for file in self.files if not file.mirrors}
-        return all(place.exists() for place in self.places if place not in built)
+        there = all(place.exists() for place in self.places if place not in built)
+        return there or (self.stand_in != () and all(file.place.exists() for file in self.stand_in))
 
     def fetch(self) -> list[Path]:
         """Downloads the files that are missing, checks those that are there; their places.

@@ -15,7 +15,7 @@ from moduli.data.cache import CacheFile, Dataset, Remote
 from moduli.errors import InputError
 
 if TYPE_CHECKING:
-    from moduli.tasks import Task, TensorSource
+    from moduli.tasks import Crop, Task, TensorSource
 
 Part = tuple[np.ndarray, np.ndarray]
 """Images `[N, 28, 28]` uint8 and digits `[N]` of one part of the data."""
@@ -60,6 +60,7 @@ def tasks(
     val: float | Literal["test"] = 1 / 6,
     seed: int = 0,
     flat: bool = True,
+    augment: bool = False,
 ) -> list[Task]:
     """One task with ten classes, or one binary task for each pair of digits.
 
@@ -75,23 +76,28 @@ def tasks(
             figures.
         seed: of the validation split.
         flat: inputs `[784]` if true, else `[1, 28, 28]`; both in [0, 1].
+        augment: whether training images are padded by one pixel and cut to 28×28 at a random place, as in Ha,
+            Dai & Le (2017). Not for flat inputs.
 
     Raises:
-        InputError: for an impossible pair or share, or if a file is damaged or cannot be fetched.
+        InputError: for an impossible pair or share, flat inputs with augmentation, or if a file is damaged
+            or cannot be fetched.
     """
     if pairs is not None and not pairs:
         raise InputError("no pairs of MNIST digits: give at least one, or None for ten classes")
+    if flat and augment:
+        raise InputError("MNIST with augment=True needs images: give flat=False, too")
     for pair in pairs or ():
         _check_pair(pair)
     parts = _parts(val, seed)
     if pairs is None:
-        return [_task("mnist", None, parts, flat)]
+        return [_task("mnist", None, parts, flat, augment)]
     named = []
     for pair in pairs:
         name = f"mnist_{pair[0]}v{pair[1]}"
         before = sum(tuple(pair) == tuple(other) for other in pairs[: len(named)])
         named.append((f"{name}_{before + 1}" if before else name, pair))
-    return [_task(name, pair, parts, flat) for name, pair in named]
+    return [_task(name, pair, parts, flat, augment) for name, pair in named]
 
 
 def draw_pairs(n: int, seed: int = 0) -> list[tuple[int, int]]:
@@ -137,15 +143,20 @@ def _parts(val: float | Literal["test"], seed: int) -> dict[str, Part]:
     }
 
 
-def _task(name: str, pair: Sequence[int] | None, parts: dict[str, Part], flat: bool) -> Task:
-    from moduli.tasks import Binary, Data, Multiclass, Task
+def _task(name: str, pair: Sequence[int] | None, parts: dict[str, Part], flat: bool, augment: bool) -> Task:
+    from moduli.tasks import Binary, Crop, Data, Multiclass, Task
 
-    train, val, test = (_source(name, pair, parts[split], flat) for split in ("train", "val", "test"))
     kind = Multiclass(10) if pair is None else Binary()
+    train, val, test = (
+        _source(name, pair, parts[split], flat, Crop(1) if augment and split == "train" else None)
+        for split in ("train", "val", "test")
+    )
     return Task(name, kind, Data(name, (784,) if flat else (1, 28, 28), train, val, test))
 
 
-def _source(name: str, pair: Sequence[int] | None, part: Part, flat: bool) -> TensorSource:
+def _source(
+    name: str, pair: Sequence[int] | None, part: Part, flat: bool, augment: Crop | None
+) -> TensorSource:
     import torch
 
     from moduli.tasks import TensorSource
@@ -157,7 +168,7 @@ def _source(name: str, pair: Sequence[int] | None, part: Part, flat: bool) -> Te
         rows = np.isin(digits, pair)
         images, targets = images[rows], torch.from_numpy(np.float32(digits[rows] == pair[1]))
     inputs = torch.from_numpy(images.astype(np.float32)).div_(255)
-    return TensorSource(inputs.flatten(1) if flat else inputs.unsqueeze(1), {name: targets})
+    return TensorSource(inputs.flatten(1) if flat else inputs.unsqueeze(1), {name: targets}, augment)
 
 
 DATASET = Dataset(

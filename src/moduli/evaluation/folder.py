@@ -14,7 +14,7 @@ from moduli.errors import InputError
 from moduli.evaluation.summary import Summary, write_summary
 from moduli.evaluation.tables import write_tables
 from moduli.files import finite, read_json, write_atomically, write_json
-from moduli.tasks import Data, Task, TensorSource, inputs_of, labelled_samples
+from moduli.tasks import Data, Task, TensorSource, TextSource, inputs_of, labelled_samples
 from moduli.training import Train
 
 
@@ -68,13 +68,17 @@ def check_same(folder: Path, tasks: dict[str, Task], train: Train) -> None:
 
 
 def fingerprint(data: Data) -> str:
-    """SHA-256 of all tensors of an input and its targets; of other sources, of their sizes alone."""
+    """SHA-256 of all tensors of an input and its targets, or of texts; of other sources, of their sizes."""
     digest = hashlib.sha256(repr(data.shape).encode())
     for source in (data.train, data.val, data.test):
         digest.update(str(len(source)).encode())
+        tensors: tuple[torch.Tensor, ...] = ()
         if isinstance(source, TensorSource):
-            for x in (source.inputs, *source.targets.values()):
-                digest.update(x.cpu().contiguous().view(torch.uint8).numpy().data)
+            tensors = (source.inputs, *source.targets.values())
+        elif isinstance(source, TextSource):
+            tensors = (source.tokens,)
+        for x in tensors:
+            digest.update(x.cpu().contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -12,8 +12,7 @@ from moduli.evaluation.summary import Outcome
 from moduli.files import read_json, write_json
 from moduli.model import JointModel
 from moduli.rng import seeded
-from moduli.sharing import RoutedStructure
-from moduli.training import Fit, Trainer
+from moduli.training import Trainer
 from moduli.training.weights import load_weights, save_weights
 from moduli.types import Combine, Control, Schedule
 
@@ -61,7 +60,7 @@ class Job:
             fit.steps,
             fit.test,
             fit.val,
-            _extra(fit),
+            {"best_step": fit.best_step, **fit.model.described()},
         )
         if self.folder is not None:
             save_weights(self.folder / "model.safetensors", fit.model)
@@ -82,14 +81,3 @@ class Job:
     def _drop_checkpoints(self) -> None:
         assert self.folder is not None
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
-
-
-def _extra(fit: Fit) -> dict[str, Any]:
-    """What the report shows beside scores: the learned soft merges, and who uses which module where."""
-    extra: dict[str, Any] = {"best_step": fit.best_step}
-    structure = fit.model.exported().structure
-    if isinstance(structure, RoutedStructure):
-        extra["routes"] = {task: route.to_json() for task, route in structure.routes.items()}
-        if structure.scales is not None:
-            extra["scales"] = {task: structure.merge_weights_of(task) for task in structure.routes}
-    return extra

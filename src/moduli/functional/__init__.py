@@ -6,7 +6,7 @@ from moduli.functional.constant import constant
 from moduli.functional.decoders import linear_apart, linear_together, mask_apart
 from moduli.functional.dropout import dropout
 from moduli.functional.focal import focal, focal_weight
-from moduli.functional.generate import generate, generate_blocks
+from moduli.functional.generate import Sums, generate, generate_blocks
 from moduli.functional.joined import concatenate, stack_padded
 from moduli.functional.lstm import masked_lstm
 from moduli.functional.merge import soft_merge, soft_merge_common
@@ -24,6 +24,7 @@ from moduli.functional.uncertainty import (
 __all__ = [
     "BatchHard",
     "Blocks",
+    "Sums",
     "batch_hard",
     "channels_last",
     "concatenate",

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moduli.functional import generate
+from moduli.functional import Sums, generate
 
 Ranges = tuple[tuple[int, int], ...]
 """Locations from a first one up to, without it, an end; ascending."""
@@ -19,13 +19,11 @@ _SHAPED = ("table", "contexts", "soft", "mapping", "competing", "candidates", "i
 
 @dataclass(frozen=True)
 class _Entries:
-    """What `generate` sums for some locations: for each entry a module, a context and a share."""
+    """What `generate` sums for some locations: for each entry c rows, a context and a share."""
 
-    module: Tensor  # [E] row of the table
-    place: Tensor  # [E] location
+    place: Tensor | None  # [E] location; None if each location has one entry
     share: Tensor  # [E] place in [1, *shares of candidates]
-    which: Tensor  # [E * c] rows of the slices
-    first: Tensor  # [N] where the entries of each location begin, in `which`
+    sums: Sums  # of [E * c] rows of the slices
 
 
 class Hypermodules(nn.Module):
@@ -83,11 +81,12 @@ class Hypermodules(nn.Module):
     def forward(self, ranges: Ranges | None = None) -> Tensor:
         """The blocks of all locations, or of those in some ranges: `[N, m * n]`, in one operation."""
         entries = self._entries_of(ranges)
-        weights = self.contexts[entries.place]
+        weights = self.contexts if entries.place is None else self.contexts.index_select(0, entries.place)
         if len(self.competing):
             shares = self.soft.softmax(-1).flatten()
-            weights = weights * torch.cat([shares.new_ones(1), shares])[entries.share].unsqueeze(-1)
-        return generate(self.table.flatten(2).flatten(0, 1), entries.which, weights.flatten(), entries.first)
+            shares = torch.cat([shares.new_ones(1), shares]).index_select(0, entries.share)
+            weights = weights * shares.unsqueeze(-1)
+        return generate(self.table.flatten(2).flatten(0, 1), weights.flatten(), entries.sums)
 
     def _entries_of(self, ranges: Ranges | None) -> _Entries:
         if ranges not in self._entries:
@@ -112,7 +111,9 @@ class Hypermodules(nn.Module):
         module, place, share = module[order], place[order], share[order]
         which = (module.unsqueeze(-1) * c + torch.arange(c, device=device)).flatten()
         counts = torch.bincount(place, minlength=L)[wanted]
-        return _Entries(module, place, share, which, (counts.cumsum(0) - counts) * c)
+        sums = Sums.of(which, (counts.cumsum(0) - counts) * c, len(self.table) * c)
+        alone = ranges is None and not len(self.competing)
+        return _Entries(None if alone else place, share, sums)
 
     # -------------------------------------------------------------- competition
 

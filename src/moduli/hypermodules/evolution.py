@@ -46,7 +46,8 @@ class MappingEvolution:
             weight decay acts on them.
         final: share of the run's steps that train without evolution, from the best model on; with 0 the
             mapping evolves to the end. A run that stops early may end before.
-        burn_in: generations before the first candidates.
+        burn_in: generations before the first candidates, in which a joint model trains as its models would
+            apart.
         select: "soft" by the learned shares; "random" by random numbers, to compare with.
         draw: candidates are drawn by "usage", the module of a random location, or "uniform" among all. Only
             with "usage" modules are deleted and made.
@@ -62,7 +63,7 @@ class MappingEvolution:
     alpha: float = 0.5
     soft_lr: float = 0.1
     final: float = 0.1
-    burn_in: int = 0
+    burn_in: int = 2
     select: Literal["soft", "random"] = "soft"
     draw: Literal["usage", "uniform"] = "usage"
     within_tasks: bool = False

@@ -64,7 +64,7 @@ class Layout:
         for axis in (self.inputs, self.outputs):
             if x.shape[axis] != self.view[axis]:
                 x = x.narrow(axis, 0, self.view[axis])
-        return x
+        return x.contiguous()  # a view would keep the blocks of all weights in memory
 
     def unfold(self, weight: Tensor, block: Block, fill: float = 0.0) -> Tensor:
         """The blocks of a weight, `[N, m * n]`; what is outside of it is normal, N(0, fill^2)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,9 @@ class HyperModel(JointModel):
         self.coverage, self.hypermodules = coverage, hypermodules
         self.evolution, self._whole = evolution, whole
         self._inside = False  # while the weights stand in the layers
+        self._like = {
+            w.name: given_value(w).new_empty(0) for w in coverage.weights
+        }  # the types of the originals
         for weight in coverage.weights:
             _put(weight, None)
         if evolution is not None:
@@ -116,7 +119,12 @@ class HyperModel(JointModel):
         everything = len(weights) == len(self.coverage.weights)
         blocks = self.hypermodules(None if everything else _ranges(weights))
         pieces = blocks.split([weight.blocks for weight in weights])
-        return [w.layout.fold(x, block).reshape(w.shape) for w, x in zip(weights, pieces, strict=True)]
+        made = [w.layout.fold(x, block).reshape(w.shape) for w, x in zip(weights, pieces, strict=True)]
+        return [value.to(self._like[w.name].dtype) for w, value in zip(weights, made, strict=True)]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Any:
+        self._like = {name: fn(like) for name, like in self._like.items()}
+        return super()._apply(fn, *args, **kwargs)
 
     # -------------------------------------------------------------- plain models again
 
@@ -187,7 +195,7 @@ class HyperModel(JointModel):
         ]
 
     def described(self) -> dict[str, Any]:
-        """The mapping and the layers as plain data, for summaries and reports; see `docs/summary.md`."""
+        """Also the mapping and the layers, as plain data; see `docs/summary.md`."""
         bank = self.hypermodules
         layers = [
             {
@@ -199,18 +207,18 @@ class HyperModel(JointModel):
             }
             for weight in self.coverage.weights
         ]
-        return {
+        told = {
             "block": list(self.coverage.block),
             "context": bank.context,
             "layers": layers,
             "mapping": bank.ids[bank.mapping].tolist(),
             "parameters": vars(self.complexity()),
         }
+        return {**super().described(), "hypermodules": told}
 
     def complexity(self) -> Complexity:
         """Parameters of the original models, while training, and at inference (Eq. 8.7)."""
-        rest = sum(p.numel() for stage in self.stages for p in set(stage.parameters()) if p.requires_grad)
-        return complexity(self.hypermodules, self.coverage.generated, rest)
+        return complexity(self.hypermodules, self.coverage.generated, super().count_parameters())
 
     def count_parameters(self) -> int:
         """Trainable numbers at inference: see `complexity`."""
@@ -243,6 +251,14 @@ class HyperModel(JointModel):
 
 
 _MAPPED = 512  # locations up to which the whole mapping is logged after every phase
+
+
+def given_value(weight: Weight) -> Tensor:
+    """The weight of the model that was given."""
+    layer, name = weight.holders[0]
+    value = layer._parameters[name]
+    assert value is not None
+    return value.detach()
 
 
 def _put(weight: Weight, value: Tensor | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -15,7 +16,7 @@ from moduli.hypermodules.bank import Hypermodules
 from moduli.hypermodules.cover import Coverage, Model, Uneven, Weight, cover
 from moduli.hypermodules.evolution import MappingEvolution
 from moduli.hypermodules.layouts import KINDS, Block, Layouts
-from moduli.hypermodules.model import HyperModel
+from moduli.hypermodules.model import HyperModel, given_value
 from moduli.model import JointModel
 from moduli.modules import Each
 from moduli.tasks import Task
@@ -96,7 +97,12 @@ def reparameterize(
         _models(joint, whole), _owners(joint), list(joint.input_of), block, adapters, uneven, kinds or KINDS
     )
     if not coverage.weights:
-        raise InputError(f"no weight to generate in blocks of {block[0]}×{block[1]}:\n{coverage}")
+        largest = max(coverage.left_out, key=lambda left: left.numel, default=None)
+        why = f" ({largest.name}: {largest.reason})" if largest else ""
+        raise InputError(
+            f"no weight can be made of blocks of {block[0]}×{block[1]}{why}: "
+            "give smaller blocks, wider layers, other adapters, or uneven='truncate'"
+        )
     if hypermodules is not None:
         bank = _borrowed(coverage, hypermodules)
     else:
@@ -117,10 +123,7 @@ def _joined(models: Mapping[str, nn.Module], tasks: Sequence[Task] | None) -> Jo
         raise InputError(f"task {missing[0]!r} has no model: give a module for each task")
     copies = copy.deepcopy({name: models[name] for name in input_of})
     nothing = nn.Identity()
-    encoders, structure = (
-        Each(dict.fromkeys(input_of.values(), nothing)),
-        Each(dict.fromkeys(input_of, nothing)),
-    )
+    encoders, structure = (Each(dict.fromkeys(names, nothing)) for names in (input_of.values(), input_of))
     joint = JointModel.__new__(JointModel)
     joint._assemble(input_of, input_of, encoders, structure, Each(copies))
     return joint
@@ -133,11 +136,7 @@ def _models(joint: JointModel, whole: bool) -> list[Model]:
         assert isinstance(decoders, Each)
         return [Model(task, decoders.members[i], True, True) for task, i in decoders.names.items()]
     found: list[Model] = []
-    for role, stage in (
-        ("encoders", joint.encoders),
-        ("structure", joint.structure),
-        ("decoders", joint.decoders),
-    ):
+    for role, stage in zip(("encoders", "structure", "decoders"), joint.stages, strict=True):
         first, last = role == "encoders", role == "decoders"
         if isinstance(stage, Each):
             members = {name: stage.members[i] for name, i in stage.names.items()}
@@ -175,39 +174,34 @@ def _fresh(coverage: Coverage, c: int, mapping: Tensor, init: Init) -> Hypermodu
     """New hypermodules, and contexts that give every weight the variance that it is to have (Eq. 8.5)."""
     m, n = coverage.block
     K = int(mapping.max()) + 1
-    table = torch.randn(K, c, m * n) / math.sqrt(c)  # sigma_o^2 = 1/c
-    contexts = torch.empty(len(mapping), c)
+    types = [given_value(weight).dtype for weight in coverage.weights]
+    dtype = reduce(torch.promote_types, types, torch.float32)  # never fewer digits than that
+    table = torch.randn(K, c, m * n, dtype=dtype) / math.sqrt(c)  # sigma_o^2 = 1/c
+    contexts = torch.empty(len(mapping), c, dtype=dtype)
     distinct = len(mapping) == K
     for weight in coverage.weights:
         here = mapping[weight.locations]
         size = _sigma(weight, init) / (math.sqrt(c) if init == "printed" else 1.0)
-        z = torch.full((weight.blocks, c), size)
+        z = torch.full((weight.blocks, c), size, dtype=dtype)
         if len(here.unique()) < len(here):  # equal modules with equal contexts would be equal for ever
             z *= torch.randint(2, z.shape) * 2 - 1
         contexts[weight.locations] = z
         if distinct and init == "model":
-            given = weight.layout.unfold(_value(weight), coverage.block, fill=size).float().to(table.device)
+            given = weight.layout.unfold(given_value(weight), coverage.block, fill=size).to(table)
             table[here] = _through(table[here], z, given)
     return Hypermodules(table.view(K, c, m, n), contexts, mapping)
 
 
 def _sigma(weight: Weight, init: Init) -> float:
     """The standard deviation that a weight is to start with; He normal where its own is zero."""
-    own = _value(weight).float().pow(2).mean().sqrt().item() if init == "model" else 0.0
+    own = given_value(weight).float().pow(2).mean().sqrt().item() if init == "model" else 0.0
     return own or math.sqrt(2.0 / weight.layout.fan_in)
 
 
 def _through(H: Tensor, z: Tensor, blocks: Tensor) -> Tensor:
-    """The hypermodules `[N, c, mn]` nearest to H that give certain blocks `[N, mn]` with contexts `[N, c]`."""
+    """The hypermodules `[N, c, mn]` nearest to H that give blocks `[N, mn]` with contexts `[N, c]`."""
     error = blocks - torch.einsum("nc,ncb->nb", z, H)
     return H + (z / z.square().sum(1, keepdim=True)).unsqueeze(-1) * error.unsqueeze(1)
-
-
-def _value(weight: Weight) -> Tensor:
-    layer, name = weight.holders[0]
-    value = layer._parameters[name]
-    assert value is not None
-    return value.detach()
 
 
 def _borrowed(coverage: Coverage, trained: Hypermodules) -> Hypermodules:

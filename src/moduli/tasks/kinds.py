@@ -1,7 +1,8 @@
 """Kinds of tasks: what the decoder must put out, the loss, and the metrics.
 
 A kind is a small frozen dataclass. A new kind is a new class with these members; nothing else changes:
-``name``, ``outputs``, ``group``, ``loss``, ``labelled``, ``predict``, ``metrics``.
+``name``, ``outputs``, ``group``, ``primary``, ``loss``, ``labelled``, ``predict``, ``metrics``. A kind whose
+outputs are too large to be kept for a whole split also has ``tally`` and ``scored``, see `Tallied`.
 
 Missing labels are NaN (floating targets) or -1 (class indices): their loss is zero and they do not count.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -26,7 +27,11 @@ class Metric:
 
 
 class Kind(Protocol):
-    """What is to be learned from a target."""
+    """What is to be learned from a target.
+
+    A kind may also offer two more members, `tally` and `scored` (see `Tallied`): then evaluation adds up a
+    few sums batch by batch, and never keeps the outputs of a whole split.
+    """
 
     @property
     def name(self) -> str:
@@ -42,7 +47,7 @@ class Kind(Protocol):
     def group(self) -> Hashable:
         """Tasks with equal groups have losses that can be computed in one call, stacked.
 
-        The outputs of a task that has fewer are filled up with minus infinity.
+        The outputs of a task that has fewer are filled up with minus infinity. None: never stacked.
         """
         ...
 
@@ -65,6 +70,22 @@ class Kind(Protocol):
 
     def metrics(self) -> Mapping[str, Metric]:
         """Metric by name. Each takes `outputs [N, outputs]` and `targets [N, ...]`, all labelled."""
+        ...
+
+
+@runtime_checkable
+class Tallied(Protocol):
+    """What a kind offers whose loss and metrics follow from a few sums over all samples of a split."""
+
+    def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Sums over a batch, `[..., S]` in double precision, of `outputs [..., B, ...]`."""
+        ...
+
+    def scored(self, sums: Tensor) -> tuple[float, dict[str, float]]:
+        """Loss and every metric, from the sums `[S]` over all batches of a split.
+
+        NaN says that nothing was labelled; a loss of outputs that are no numbers is infinite.
+        """
         ...
 
 
@@ -211,7 +232,7 @@ class Regression:
     """Real values. Targets `[B]` (or `[B, dims]`) are **standardised**, NaN where missing.
 
     Loss: squared error in standardised units. `predict` and the metrics are in the user's units,
-    ``mean + scale * output``.
+    ``mean + scale * output`` (`mse` in their square).
     """
 
     dims: int = 1
@@ -254,6 +275,7 @@ class Regression:
 
         return {
             "rmse": Metric(lambda o, y: error(o, y).square().nanmean().sqrt().item(), False),
+            "mse": Metric(lambda o, y: error(o, y).square().nanmean().item(), False),
             "mae": Metric(lambda o, y: error(o, y).abs().nanmean().item(), False),
             "r2": Metric(lambda o, y: _r2(self._values(o), y), True),
         }

@@ -43,7 +43,7 @@ def task_losses(
     labels: dict[str, Tensor] = {}
     for names in groups.values():
         kind, full = tasks[names[0]].kind, names[0] in complete
-        if len(names) < _STACK_FROM:
+        if len(names) < _STACK_FROM or kind.group is None:
             for name in names:
                 samples[name] = kind.loss(outputs[name], targets[name])
                 labelled = None if full else kind.labelled(targets[name])

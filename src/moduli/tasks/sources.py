@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +21,11 @@ from torch.utils.data import DataLoader, Dataset
 from moduli.errors import InputError
 from moduli.rng import rng_state, set_rng_state
 from moduli.types import Batch, State
+
+_GOLDEN = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: makes another seed of a seed
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+"""Changes the inputs `[B, ...]` of a training batch at random; all random numbers come from the generator."""
 
 
 class Stream(Protocol):
@@ -89,11 +95,19 @@ class TensorSource:
 
     Batches are drawn by indexing, without a Python loop over rows.
 
+    Args:
+        inputs: `[N, ...]`.
+        targets: `[N, ...]` of each task.
+        augment: changes the inputs of every batch that a stream draws, never those of `batches`:
+            `augment(x [B, ...], generator) -> [B, ...]` (see `moduli.tasks.augment`). The generator belongs
+            to the stream and to its state, so a run goes on bit for bit. It is on the CPU, whatever the
+            device of `x`: random numbers are then the same on all.
+
     Raises:
         InputError: if a target has another number of rows than the inputs, or there is no row.
     """
 
-    def __init__(self, inputs: Tensor, targets: Mapping[str, Tensor]):
+    def __init__(self, inputs: Tensor, targets: Mapping[str, Tensor], augment: Augment | None = None):
         if len(inputs) == 0:
             raise InputError(f"no samples for {', '.join(targets)}: give at least one row")
         for task, target in targets.items():
@@ -101,7 +115,7 @@ class TensorSource:
                 raise InputError(
                     f"task {task!r}: {len(target)} targets for {len(inputs)} inputs; give one per row"
                 )
-        self.inputs, self.targets = inputs, dict(targets)
+        self.inputs, self.targets, self.augment = inputs, dict(targets), augment
         self._copies: dict[torch.device, TensorSource] = {}
         self.complete = frozenset(task for task, target in targets.items() if _complete(target))
 
@@ -125,7 +139,7 @@ class TensorSource:
         return Batch(self.inputs.index_select(0, index), targets, self.complete)
 
     def stream(self, batch_size: int, seed: int, device: torch.device) -> Stream:
-        return _TensorStream(self.to(device), ShuffledIndices(len(self), batch_size, seed), device)
+        return _TensorStream(self.to(device), ShuffledIndices(len(self), batch_size, seed), seed, device)
 
     def batches(self, batch_size: int, device: torch.device) -> Iterator[Batch]:
         source = self.to(device)
@@ -136,13 +150,26 @@ class TensorSource:
 
 
 class _TensorStream:
-    def __init__(self, source: TensorSource, indices: ShuffledIndices, device: torch.device):
+    def __init__(self, source: TensorSource, indices: ShuffledIndices, seed: int, device: torch.device):
         self._source, self._indices, self._device = source, indices, device
-        self.state_dict, self.load_state_dict = indices.state_dict, indices.load_state_dict
+        # Not the generator of the order: that stays the same, with augmentation and without.
+        self._generator = torch.Generator().manual_seed((seed + _GOLDEN) % (1 << 63))
 
     def draw(self) -> Batch:
         index = self._indices.draw()
-        return self._source.take(index if self._device.type == "cpu" else index.to(self._device))
+        batch = self._source.take(index if self._device.type == "cpu" else index.to(self._device))
+        if self._source.augment is None:
+            return batch
+        return replace(batch, inputs=self._source.augment(batch.inputs, self._generator))
+
+    def state_dict(self) -> State:
+        state = self._indices.state_dict()
+        return state if self._source.augment is None else {**state, "augment": self._generator.get_state()}
+
+    def load_state_dict(self, state: State) -> None:
+        self._indices.load_state_dict(state)
+        if self._source.augment is not None:
+            self._generator.set_state(state["augment"])
 
 
 class DatasetSource:
@@ -256,7 +283,7 @@ def _recorded(indices: ShuffledIndices, states: list[State], seed: int) -> Itera
     while True:
         index = indices.draw().tolist()
         states.append(indices.state_dict())
-        yield (seed + 0x9E3779B97F4A7C15 * indices.drawn) % (1 << 63), index
+        yield (seed + _GOLDEN * indices.drawn) % (1 << 63), index
 
 
 def _items(loader: DataLoader) -> Iterator[Any]:
