@@ -10,7 +10,8 @@ Kinds of parts: `comparison` (a summary.json), `ranking` (the same, of many meth
 tasks), `limit` (how near it is to what is possible), `decoders` (the benchmark of pseudo-tasks), `balancing`
 (that of balancing and schedules), `errors` (mean errors of a summary.json beside those of the dissertation's
 Table 7.1), `search` (a search for modules), `topologies` (evolved routes beside looks), `routing` (the
-benchmark of evolved routes), `workers` (that of the search). A file that does not exist yet gives a line
+benchmark of evolved routes), `workers` (that of the search), `groups` (tasks in known groups), `crossmodal`
+(models of different kinds together). A file that does not exist yet gives a line
 that says so.
 
   python docs/generate.py           writes all parts
@@ -433,6 +434,91 @@ def workers(result: dict[str, Any]) -> str:
     )
 
 
+# ------------------------------------------------------------------ hypermodules
+
+TABLES_8_3_AND_8_4 = {
+    "noiseless": {"single": "2.873", "random": "1.537", "oracle": "0.000", "evolution": "0.000"},
+    "noisy": {"single": "1.31", "random": "–", "oracle": "0.37", "evolution": "0.38"},
+}
+QUOTED = {
+    "STL (Kang et al. 2011)": "0.97",
+    "DG-MTL (Kang et al. 2011)": "0.42",
+    "GO-MTL (Kumar & Daumé 2012)": "0.36",
+}
+TABLE_8_5 = {
+    "mnist": {"single": "0.77 %", "intra": "1.13 %", "joint": "0.91 %"},
+    "imdb": {"single": "14.34 %", "intra": "13.90 %", "joint": "14.15 %"},
+}
+
+
+def groups(result: dict[str, Any]) -> str:
+    """Mean test errors on tasks in known groups, and when these were found, beside the dissertation's."""
+    parts = []
+    for name, methods in result["results"].items():
+        key = "mse" if name == "noiseless" else "rmse"
+        rows = []
+        for method, found in methods.items():
+            first = [f for f in found["first"] if f is not None]
+            when = f"{len(first)} of {len(found['seed'])}"
+            when += f", generation {min(first)} to {max(first)}" if first else ""
+            cells = [_mean_of(found[key], 3), _mean_of(found["modules"], 1), _mean_of(found["score"], 1)]
+            rows.append([method, *cells, when, TABLES_8_3_AND_8_4[name][method]])
+        if name == "noisy":
+            rows += [[method, *["–"] * 4, there] for method, there in QUOTED.items()]
+        head = [name, f"test {key.upper()}", "modules", "group score", "seeds that found the groups", "there"]
+        parts.append(_table(head, rows))
+    scale, seeds = result["scale"], len(result["results"]["noisy"]["evolution"]["seed"])
+    note = (
+        f"Means over 30 tasks, then over {seeds} seeds, with standard deviations over seeds in parentheses; "
+        f"modules and group score (at most 30) are those of the model kept. {scale['generations']} "
+        f"generations of {scale['phase']} steps, then {scale['final']:,} steps without evolution."
+    )
+    return "\n\n".join([*parts, note])
+
+
+def crossmodal(result: dict[str, Any]) -> str:
+    """Test figures of every task, trained alone and in every set of tasks."""
+    known = any(task in TABLE_8_5 for task in result["tasks"])
+    sets = sorted(result["sets"], key=lambda row: (row["method"] != "single", len(row["tasks"])))
+    parts = []
+    for task, about in result["tasks"].items():
+        rows = []
+        for row in (row for row in sets if task in row["tasks"]):
+            others = " + ".join(name for name in row["tasks"] if name != task)
+            kinds = {"single": "as it is", "intra": "reparameterised, alone"}
+            cells = [_mean_of(_shown(row[split][task], about["metric"]), 2) for split in ("val", "test")]
+            modules = _mean_of(row["modules"], 0) if "modules" in row else "–"
+            there = TABLE_8_5.get(task, {}).get(row["method"], "–")
+            rows.append([kinds.get(row["method"], f"with {others}"), *cells, modules, *[there] * known])
+        unit = {"error": "error, %", "mse": "mean squared error"}.get(about["metric"], about["metric"])
+        head = [f"{task}, {unit}", "validation", "test", "modules", *["test, there"] * known]
+        parts.append(_table(head, rows))
+    n, train = len(result["sets"][0]["seeds"]), result["train"]
+    sizes = []
+    for row in sets:
+        if row["method"] != "single" and len(row["tasks"]) in (1, len(result["tasks"])):
+            now, before = (sum(row[key]) / n for key in ("parameters", "original"))
+            sizes.append(f"{' + '.join(row['tasks'])} {now:,.0f} of {before:,.0f}")
+    over = f"Means over {n} seeds, standard deviations in parentheses." if n > 1 else "One seed."
+    note = (
+        f"{over} {train['steps']:,} steps, a generation is {train['phase']} steps; {result['device']}. "
+        f"Parameters at inference (Eq. 8.7), of those of the models as they are: {'; '.join(sizes)}."
+    )
+    return "\n\n".join([*parts, note])
+
+
+def _shown(values: Sequence[float], metric: str) -> list[float]:
+    return [100 * value for value in values] if metric == "error" else list(values)
+
+
+def _mean_of(values: Sequence[float], digits: int) -> str:
+    mean = sum(values) / len(values)
+    if len(values) < 2:
+        return f"{mean:,.{digits}f}"
+    deviation = (sum((x - mean) ** 2 for x in values) / (len(values) - 1)) ** 0.5
+    return f"{mean:,.{digits}f} ({deviation:,.{digits}f})"
+
+
 def _range(ratio: dict[str, float]) -> str:
     return "{median:.2f} ({min:.2f} to {max:.2f})".format(**ratio)
 
@@ -467,6 +553,8 @@ PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "topologies": topologies,
     "routing": routing,
     "workers": workers,
+    "groups": groups,
+    "crossmodal": crossmodal,
 }
 
 

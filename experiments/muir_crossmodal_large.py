@@ -15,7 +15,7 @@ validation parts are cut to what a generation's end can afford, and so are test 
 
   scale    steps   a generation   batches (images, texts, guides)   seeds   time
   smoke        4              2   4, 2 x 5 words, 4                     1   1 min
-  cpu        500             50   16, 10 x 20 words, 16                 1   50 min on 1 CPU core
+  cpu        300             20   16, 10 x 20 words, 16                 1   30 min on 1 CPU core
   paper  100 000          1 000   128, 20 x 35 words, 512               3   for a GPU
 
   python experiments/muir_crossmodal_large.py --scale cpu
@@ -56,7 +56,7 @@ class Scale(NamedTuple):
 
 SCALES = {
     "smoke": Scale(4, 2, 4, 2, 5, 4, 1, 8),
-    "cpu": Scale(500, 50, 16, 10, 20, 16, 1, 500),
+    "cpu": Scale(300, 20, 16, 10, 20, 16, 1, 250),
     "paper": Scale(100_000, 1_000, 128, 20, 35, 512, 3, None),
 }
 
@@ -123,7 +123,7 @@ def main() -> None:
         networks(tasks),
         [Set(names), *(smaller[:1] if options.scale == "smoke" else smaller)],
         BLOCKS,
-        MappingEvolution(final=0.2, burn_in=1 if options.scale == "cpu" else 2),
+        MappingEvolution(final=0.2, burn_in=2 if options.scale == "paper" else 0),
         options,
         options.seeds or scale.seeds,
         steps=scale.steps,

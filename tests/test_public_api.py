@@ -36,14 +36,15 @@ def test_every_public_name_has_a_docstring(name):
 
 
 def members(cls: type) -> list[tuple[str, object]]:
-    """Public functions and properties that the class itself defines."""
+    """Public functions and properties that the class itself defines; its docstring speaks of fields."""
     found = []
+    fields = {f.name for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else set()
     for name, member in vars(cls).items():
         if isinstance(member, staticmethod | classmethod):
             member = member.__func__
         if (
             not name.startswith("_")
-            and name not in PROTOCOLS
+            and name not in PROTOCOLS | fields
             and callable(member) | isinstance(member, property)
         ):
             found.append((name, member))

@@ -42,6 +42,13 @@ from .evolution.evaluators import (
     Processes as Processes,
     Ray as Ray,
 )
+from .hypermodules import (
+    Coverage as Coverage,
+    HyperModel as HyperModel,
+    Hypermodules as Hypermodules,
+    MappingEvolution as MappingEvolution,
+    reparameterize as reparameterize,
+)
 from .model import (
     JointModel as JointModel,
     dense_ends as dense_ends,
@@ -54,6 +61,13 @@ from .modules import (
     HuggingFaceEncoder as HuggingFaceEncoder,
     LinearBank as LinearBank,
     PadChannels as PadChannels,
+)
+from .modules.networks import (
+    DeepBind as DeepBind,
+    DigitConv as DigitConv,
+    LSTMLanguageModel as LSTMLanguageModel,
+    TextConv as TextConv,
+    WideResNet as WideResNet,
 )
 from .pseudotasks import (
     PTA as PTA,
@@ -101,13 +115,19 @@ from .sharing import (
 )
 from .tasks import (
     Binary as Binary,
+    Chain as Chain,
+    Crop as Crop,
     Data as Data,
     DatasetSource as DatasetSource,
+    Flip as Flip,
+    LanguageModel as LanguageModel,
     Multiclass as Multiclass,
     Multilabel as Multilabel,
     Regression as Regression,
     Task as Task,
     TensorSource as TensorSource,
+    TextSource as TextSource,
+    language_task as language_task,
 )
 from .tasks.arrays import from_arrays as from_arrays
 from .tasks.tables import (

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torchjd.aggregation
 import torchjd.scalarization
-from synthetic import tiny_tasks
+from synthetic import tiny_model, tiny_tasks
 from torch import Tensor, nn
 from users import ByRecentLoss, Grow, Perturb, SharedThenOwn, WorstTwo
 
@@ -38,8 +38,10 @@ from moduli import (
     Focal,
     GradNorm,
     Greedy,
+    JointModel,
     LinearBank,
     Losses,
+    MappingEvolution,
     Merge,
     PadChannels,
     Policy,
@@ -60,6 +62,7 @@ from moduli import (
     Weights,
     hard,
     permuted,
+    reparameterize,
     single,
     soft,
 )  # fmt: skip
@@ -372,4 +375,32 @@ SCHEDULES: dict[str, Callable[[], Any]] = {
 # ------------------------------------------------------------------ control
 
 
-CONTROLS: dict[str, Callable[[], Any]] = {"perturb": Perturb, "grow": Grow}
+def _soft(tasks: Sequence[Task]) -> JointModel:
+    return tiny_model(tasks, "soft")
+
+
+def _generated(tasks: Sequence[Task]) -> JointModel:
+    """Without a control of its own, and with more hypermodules than it could do with."""
+    return reparameterize(_soft(tasks), block=(2, 3), evolution=None)
+
+
+def _generations(**options: Any) -> Callable[[], Any]:
+    """From the first phase on. No hypermodule is made or deleted, so the optimizer knows all of them."""
+    return MappingEvolution(burn_in=0, draw="uniform", **options).control
+
+
+@dataclass(frozen=True)
+class ControlCase:
+    """A control, and the kind of model that it acts on."""
+
+    name: str
+    make: Callable[[], Any]
+    model: Callable[[Sequence[Task]], JointModel] = _soft
+
+
+CONTROLS = [
+    ControlCase("perturb", Perturb),
+    ControlCase("grow", Grow),
+    ControlCase("generations", _generations(candidates=2, final=0.0), _generated),
+    ControlCase("generations-random", _generations(select="random", final=0.5), _generated),
+]

@@ -23,9 +23,9 @@ from moduli.runs import read_run_file
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-ROOMS = ("balancing", "data", "evaluation", "evolution", "evolution.evaluators", "functional", "modules",
-         "pseudotasks", "qls", "report", "runs", "scheduling", "search", "sharing", "tasks", "tasks.tables",
-         "training")  # fmt: skip
+ROOMS = ("balancing", "data", "evaluation", "evolution", "evolution.evaluators", "functional", "hypermodules",
+         "modules", "modules.networks", "pseudotasks", "qls", "report", "runs", "scheduling", "search",
+         "sharing", "tasks", "tasks.tables", "training")  # fmt: skip
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
@@ -54,6 +54,12 @@ def test_python_examples_run(page, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "example", module)  # dataclasses look their module up
     for number, block in enumerate(code, start=1):
         exec(compile(block, f"{page.name}, block {number}", "exec"), module.__dict__)
+
+
+def test_the_coverage_that_is_shown_is_what_is_printed(capsys):
+    page = ROOT / "docs" / "reparameterize.md"
+    exec(blocks(page, "python")[0], {"__name__": "example"})
+    assert capsys.readouterr().out == blocks(page, "text")[0]
 
 
 def _need_data(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from moduli import LSTM, Dense, JointModel, dense_ends, soft
+from moduli import LSTM, Dense, JointModel, dense_ends, language_task, soft
 from moduli.errors import InputError
 from moduli.runs.methods import METHODS
 from moduli.tasks.arrays import from_arrays
 
-OF_LAYERS = {kind: method for kind, method in METHODS.items() if "width" in method.options.model_fields}
+OF_LAYERS = {kind: METHODS[kind] for kind in METHODS if kind not in ("cmtr", "muir")}
+SMALL = {"cmtr": {"ranges": {"width": [4, 6], "filters": [2, 4]}}, "muir": {"width": 6, "block": (2, 2)}}
 
 
 def tables():
@@ -27,8 +28,7 @@ def texts(name="review", tokens=12, length=5):
 @pytest.mark.parametrize("kind", METHODS)
 def test_every_method_maps_tables_texts_and_images_to_the_outputs_of_their_tasks(kind):
     searched = kind == "cmtr"
-    width = {"ranges": {"width": [4, 6], "filters": [2, 4]}} if searched else {"width": 6}
-    options = METHODS[kind].options(layers=2, dropout=0.1, **width)
+    options = METHODS[kind].options(layers=2, dropout=0.1, **SMALL.get(kind, {"width": 6}))
     for tasks in (tables(), images(), *([] if searched else [texts() + texts("letter", length=7)])):
         model = METHODS[kind].build(tasks, options, 0).eval()
         outputs = model(
@@ -120,3 +120,14 @@ def test_only_single_keeps_the_tasks_of_one_input_apart():
     for kind, method in OF_LAYERS.items():
         model = method.build(tasks, method.options(layers=2, width=6), 0)
         assert bool(model.shared_parameters()) == (kind != "single")
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_language_models_are_refused(kind):
+    """Their outputs are a token at every position, and no decoder of these methods gives that."""
+    text = torch.randint(0, 12, (300,))
+    tasks = [*texts(), language_task("novel", text, text, text, 12, length=5, columns=4)]
+    words = "are all tables" if kind == "cmtr" else r"'novel' is a language model.*LSTMLanguageModel"
+    with pytest.raises(InputError, match=words) as caught:
+        METHODS[kind].build(tasks, METHODS[kind].options(), 0)
+    assert "\n" not in str(caught.value)

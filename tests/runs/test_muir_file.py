@@ -46,8 +46,19 @@ def generated(path, **options):
         {"pseudotasks": {"decoders": 3, "control": "HGD"}},
         {"balance": "uncertainty", "schedule": "random"},
         {"balance": "upgrad"},
+        {"schedule": {"kind": "qls", "steps": 24, "reset_every": 8, "state_every": 2}},
     ],
-    ids=["defaults", "many options", "K fixed", "no evolution", "truncated", "pta", "one task", "upgrad"],
+    ids=[
+        "defaults",
+        "many options",
+        "K fixed",
+        "no evolution",
+        "truncated",
+        "pta",
+        "one task",
+        "upgrad",
+        "qls",
+    ],
 )
 def test_runs_and_predicts_what_the_best_model_says(clinic, options):
     path = generated(clinic, **options)

@@ -155,6 +155,7 @@ class Hypermodules(nn.Module):
             chance: whether a random number decides in place of the share, for comparison.
             delete: whether modules without use go.
         """
+        self.changed.zero_()
         options = torch.cat([self.mapping[self.competing].unsqueeze(-1), self.candidates], -1)
         if len(self.competing):
             shares = torch.rand_like(self.soft) if chance else self.soft.softmax(-1)

@@ -107,6 +107,7 @@ def reparameterize(
         bank = _borrowed(coverage, hypermodules)
     else:
         bank = _fresh(coverage, context, _first_mapping(coverage, mapping), init)
+    bank.to(given_value(coverage.weights[0]).device)
     return HyperModel(joint, coverage, bank, evolution, whole)
 
 

@@ -23,12 +23,14 @@ from moduli.evaluation.tables import (
     total_rows,
 )
 from moduli.files import write_file
+from moduli.report.hypermodules import parameter_rows
 from moduli.report.pictures import (
     Picture,
     balance_pictures,
     curve_pictures,
     decoder_pictures,
     evolution_pictures,
+    hypermodule_pictures,
     schedule_pictures,
     search_pictures,
     sharing_pictures,
@@ -67,7 +69,9 @@ def write_report(run_dir: Path | str, pictures: Sequence[Picture] = ()) -> Path:
     balance, schedule = balance_pictures(summary, records), schedule_pictures(summary, records)
     decoders = decoder_pictures(summary, records)
     evolution = [*evolution_pictures(summary, records), *search_pictures(searches(folder))]
-    for picture in [*values, *curves, *sharing, *evolution, *balance, *schedule, *decoders, *pictures]:
+    hypermodules = hypermodule_pictures(summary, records)
+    drawn = [*values, *curves, *sharing, *evolution, *hypermodules, *balance, *schedule, *decoders, *pictures]
+    for picture in drawn:
         if isinstance(picture.figure, Figure):
             write_file(folder / "plots" / f"{picture.name}.png", png(picture.figure))
     environment = Environment(
@@ -90,6 +94,8 @@ def write_report(run_dir: Path | str, pictures: Sequence[Picture] = ()) -> Path:
         curves=curves,
         sharing=sharing,
         evolution=evolution,
+        hypermodules=hypermodules,
+        parameters=parameter_rows(summary),
         balance=balance,
         schedule=schedule,
         decoders=decoders,

@@ -18,6 +18,9 @@ from moduli.report.decoders import dropout_schedules, trajectories_figure
 from moduli.report.evolution import evolution_figure, evolved_methods, module_use_figure
 from moduli.report.evolved_routes import FEW, evolved_routes_figure
 from moduli.report.figures import comparison_figure, gains_figure
+from moduli.report.hypermodules import growth_figure, hypermodule_methods, sharing_figure
+from moduli.report.layers import layers_figure
+from moduli.report.mappings import mapping_figure
 from moduli.report.records import Records
 from moduli.report.routes import routes_figure
 from moduli.report.scales import relatedness_figure, scales_over_time, soft_order_figure
@@ -309,6 +312,53 @@ def search_pictures(searches: Mapping[str, Search]) -> list[Picture]:
                 "pool, each time with weights of their own.",
                 f"Graphs of layers of the modules that were found for {method}.",
                 modules_figure(search),
+            ),
+        ]
+    return _present(pictures)
+
+
+def hypermodule_pictures(summary: Summary, records: Records) -> list[Picture]:
+    """Hypermodules: how many tasks share them, the most used, and which stands where."""
+    pictures = [
+        (
+            "hypermodules",
+            "A generation is a phase of training: at some locations other modules are tried, and at its end "
+            "the better one stays. For the final training a run goes back to its best generation, so that "
+            "lines may jump there.",
+            "Share of all locations at which the most used module stands, number of modules, and locations "
+            "whose module changed, by generation, one line per method.",
+            growth_figure(summary, records),
+        )
+    ]
+    for number, method in enumerate(summary["methods"], start=1):
+        if method not in hypermodule_methods(summary):
+            continue
+        pictures += [
+            (
+                f"module-sharing-{number}",
+                f"The modules of {method} by the tasks that use them: each is counted once, for exactly the "
+                "tasks in whose models it stands. Together they are all modules.",
+                f"Number and share of the modules of each set of tasks under {method}, by generation.",
+                sharing_figure(summary, records, method),
+            ),
+            (
+                f"mapping-{number}",
+                f"Which module stands where under {method}. A row is a location (a block of weights), a "
+                "column a generation, a colour a module. The modules used most have strong colours. Pale "
+                "ones are the others: different where they touch, but one colour can be several modules. "
+                "Columns are dense where much changes.",
+                f"Map of the locations of {method} by generation, coloured by module.",
+                mapping_figure(summary, records, method),
+            ),
+            (
+                f"layer-sharing-{number}",
+                f"Which layers of {method} share: the stronger the colour, the more blocks of the row's "
+                "layer have a module that stands in the column's layer, too. In framed fields: at another "
+                "block of the layer itself. The columns of large layers are strong, as these have many "
+                "modules.",
+                f"Matrix of layers by layers: share of blocks whose modules two layers of {method} have in "
+                "common.",
+                layers_figure(summary, method),
             ),
         ]
     return _present(pictures)

@@ -20,10 +20,10 @@ class Records:
     """The lines of `metrics.jsonl`.
 
     ``curves`` has the columns method, seed, step, split, task, loss, and one per metric; ``scales``,
-    ``decoders``, ``balance``, ``schedule``, ``evolution`` and ``modules`` are the records of the splits of
-    these names, by method, seed and step; ``skipped`` counts lines that could not be read (a killed run
-    leaves half a line). A line that was written twice, because a run was resumed, counts once, as written
-    last.
+    ``decoders``, ``balance``, ``schedule``, ``evolution``, ``modules`` and ``hypermodules`` are the records
+    of the splits of these names, by method, seed and step; ``skipped`` counts lines that could not be read
+    (a killed run leaves half a line). A line that was written twice, because a run was resumed, counts once,
+    as written last.
     """
 
     curves: pd.DataFrame
@@ -33,6 +33,7 @@ class Records:
     schedule: list[dict[str, Any]]
     evolution: list[dict[str, Any]]
     modules: list[dict[str, Any]]
+    hypermodules: list[dict[str, Any]]
     skipped: int = 0
 
     @cached_property
@@ -62,8 +63,9 @@ def read_records(path: Path | str) -> Records:
     curves = curves.drop_duplicates(KEYS, keep="last").sort_values("step", kind="stable", ignore_index=True)
     skipped = len(lines) - len(known)
     decoders, evolution = _of_tasks(known, "decoders"), _of_tasks(known, "evolution")
-    balance, schedule, modules = (_told(known, split) for split in ("balance", "schedule", "modules"))
-    return Records(curves, _by_step(scales), decoders, balance, schedule, evolution, modules, skipped)
+    splits = ("balance", "schedule", "modules", "hypermodules")
+    balance, schedule, modules, hyper = (_told(known, split) for split in splits)
+    return Records(curves, _by_step(scales), decoders, balance, schedule, evolution, modules, hyper, skipped)
 
 
 def _of_tasks(known: list[dict[str, Any]], split: str) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ class Hypermodules(Section):
     alpha: float = Field(default=0.5, gt=0.0, lt=1.0)
     soft_lr: float = Field(default=0.1, gt=0.0)
     final: float = Field(default=0.1, ge=0.0, lt=1.0)
-    burn_in: int = Field(default=2, ge=0)
+    burn_in: int = Field(default=0, ge=0)
     select: Literal["soft", "random"] = "soft"
     draw: Literal["usage", "uniform"] = "usage"
     within_tasks: bool = False

@@ -22,7 +22,7 @@ from moduli.runs.evolving import Evolution, EvolvingModules, Given, own_settings
 from moduli.runs.generated import Hypermodules
 from moduli.runs.sections import Section
 from moduli.sharing import RoutedStructure, hard, permuted, single, soft
-from moduli.tasks import Task, check_tasks, inputs_of
+from moduli.tasks import LanguageModel, Task, check_tasks, inputs_of
 
 # ------------------------------------------------------------------ methods
 
@@ -150,6 +150,12 @@ def _routed(
     Texts are read by an LSTM, tables by one ReLU layer; images enter the convolutions as they are.
     """
     by_name = check_tasks(tasks)
+    language = [name for name, task in by_name.items() if isinstance(task.kind, LanguageModel)]
+    if language:
+        raise InputError(
+            f"task {language[0]!r} is a language model, which no method of a run file learns: train it in "
+            "Python, with moduli.LSTMLanguageModel"
+        )
     names, inputs = list(by_name), inputs_of(by_name)
     texts = {data.tokens is not None for data in inputs.values()}
     axes = {len(data.shape) for data in inputs.values()}
