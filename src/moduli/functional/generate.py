@@ -75,7 +75,7 @@ class _Back(Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # type: ignore[override]
         (grad,), sums = grads, ctx.sums
-        return grad, _sum(grad, sums.blocks, sums.begins, ctx.weights[sums.order]), None, None
+        return grad, _sum(grad.contiguous(), sums.blocks, sums.begins, ctx.weights[sums.order]), None, None
 
 
 def generate_blocks(

@@ -48,8 +48,8 @@ def reparameterize(
     that other blocks, also of other models, may use. Which one is found by evolution while the joint model is
     trained. The models' own code computes as before; `HyperModel.materialise` gives them back plain.
 
-    By default the joint model starts as exactly the models that were given, trained or not: each block has
-    its own hypermodule. These are normal, N(0, 1/c) in each number, beside what the blocks fix; contexts are
+    By default the joint model starts as exactly the models that were given, trained or not, to which the
+    first candidates are mixed (see `MappingEvolution.burn_in`): each block has its own hypermodule. These are normal, N(0, 1/c) in each number, beside what the blocks fix; contexts are
     constant, |z| = sigma / (sqrt(c) sigma_o), where sigma is the standard deviation of the weight. That is
     Eq. 8.5 corrected: as printed, |z| = sigma / (c sigma_o), the blocks would come out sqrt(c) too small.
 
