@@ -11,8 +11,8 @@ tasks), `limit` (how near it is to what is possible), `decoders` (the benchmark 
 (that of balancing and schedules), `errors` (mean errors of a summary.json beside those of the dissertation's
 Table 7.1), `search` (a search for modules), `topologies` (evolved routes beside looks), `routing` (the
 benchmark of evolved routes), `workers` (that of the search), `groups` (tasks in known groups), `crossmodal`
-(models of different kinds together). A file that does not exist yet gives a line
-that says so.
+(models of different kinds together), `generation` (the benchmark of generated weights). A file that does not
+exist yet gives a line that says so.
 
   python docs/generate.py           writes all parts
   python docs/generate.py --check   writes nothing; exit code 1 if a part is not what its file says
@@ -507,6 +507,43 @@ def crossmodal(result: dict[str, Any]) -> str:
     return "\n\n".join([*parts, note])
 
 
+def generation(result: dict[str, Any]) -> str:
+    """Generated weights against other ways to make them, the limit, memory, and steps over plain ones."""
+    ratios, rows = result["ratios"], []
+    ways = ("einsum", "indexing", "layers")
+    for name, facts in result["limit"].items():
+        cells = [_range(ratios[f"generation-{name}/moduli-over-{way}"]) for way in ways]
+        rows.append([name, *cells, f"{facts['megabytes']:.0f} MB", _range(facts["share_of_limit"])])
+    head = [
+        "case",
+        "over einsum",
+        "over indexing",
+        "over one call for each weight",
+        "must move",
+        "share of the limit",
+    ]
+    steps = [
+        [key.removeprefix("step-").partition("/")[0], _range(ratios[key])]
+        for key in ratios
+        if key.startswith("step-")
+    ]
+    memory = result["memory"]
+    note = (
+        f"Memory at the peak is {memory['peak_over_weights']:.2f} times the generated weights, beside "
+        f"gradients of parameters ({memory['gradients_over_weights']:.2f} times)."
+    )
+    return "\n\n".join(
+        [
+            _machine(result),
+            "Time of generation, forward and backward, over that of other ways:",
+            _table(head, rows),
+            note,
+            "Time of a training step over that of the plain models:",
+            _table(["case", "ratio"], steps),
+        ]
+    )
+
+
 def _shown(values: Sequence[float], metric: str) -> list[float]:
     return [100 * value for value in values] if metric == "error" else list(values)
 
@@ -555,6 +592,7 @@ PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "workers": workers,
     "groups": groups,
     "crossmodal": crossmodal,
+    "generation": generation,
 }
 
 

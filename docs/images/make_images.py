@@ -48,6 +48,13 @@ COPIES = {
     "cmtr_omniglot_modules.png": "cmtr_omniglot/cpu/modules.png",
     "pta_imdb.png": "pta_imdb/cpu/figure.png",
     "pta_imdb_trajectories.png": "pta_imdb/cpu/trajectories.png",
+    "muir_groups.png": "muir_synthetic/cpu/grouping-noiseless.png",
+    "muir_mapping.png": "muir_synthetic/cpu/mapping-noiseless.png",
+    "muir_onemax.png": "muir_onemax/cpu/onemax.png",
+    "muir_small.png": "muir_crossmodal_small/cpu/hypermodules.png",
+    "muir_small_sharing.png": "muir_crossmodal_small/cpu/sharing.png",
+    "muir_small_layers.png": "muir_crossmodal_small/cpu/layers.png",
+    "muir_large_sharing.png": "muir_crossmodal_large/cpu/sharing.png",
 }
 
 

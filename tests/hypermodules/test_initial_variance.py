@@ -37,7 +37,9 @@ FAN_IN = {"a.1.weight": 200, "a.2.weight": 360, "a.3.weight_ih_l0": 100, "a.3.we
 def test_he_normal(c, mapping):
     """sigma = sqrt(2 / fan-in), that of the whole layer, kernel and all."""
     torch.manual_seed(0)
-    model = reparameterize({"a": layers()}, block=(20, 10), context=c, mapping=mapping, init="he")
+    model = reparameterize(
+        {"a": layers()}, block=(20, 10), context=c, mapping=mapping, init="he", evolution=None
+    )
     assert generated(model).keys() == FAN_IN.keys()
     for name, value in generated(model).items():
         assert value.std().item() == pytest.approx(math.sqrt(2 / FAN_IN[name]), rel=0.1), name
@@ -48,7 +50,7 @@ def test_he_normal(c, mapping):
 @pytest.mark.parametrize("mapping", [None, 40], ids=["distinct", "shared"])
 def test_the_models_own_deviation(c, mapping):
     torch.manual_seed(0)
-    model = reparameterize({"a": layers(std=0.1)}, block=(20, 10), context=c, mapping=mapping)
+    model = reparameterize({"a": layers(std=0.1)}, block=(20, 10), context=c, mapping=mapping, evolution=None)
     for name, value in generated(model).items():
         assert value.std().item() == pytest.approx(0.1, rel=0.08), name
 
@@ -58,8 +60,9 @@ def test_as_printed_it_is_the_square_root_of_c_too_small(c, wanted):
     torch.manual_seed(0)
     fan_in = 200  # sigma = 0.1
     models = {"a": nn.Sequential(nn.Linear(2, 2), nn.Linear(fan_in, 200), nn.Linear(2, 2))}
-    (printed,) = generated(reparameterize(models, block=(20, 10), context=c, init="printed")).values()
-    (corrected,) = generated(reparameterize(models, block=(20, 10), context=c, init="he")).values()
+    fixed = {"block": (20, 10), "context": c, "evolution": None}
+    (printed,) = generated(reparameterize(models, init="printed", **fixed)).values()
+    (corrected,) = generated(reparameterize(models, init="he", **fixed)).values()
     assert printed.std().item() == pytest.approx(wanted, rel=0.02)
     assert corrected.std().item() == pytest.approx(0.1, rel=0.02)
 

@@ -49,9 +49,10 @@ def reparameterize(
     trained. The models' own code computes as before; `HyperModel.materialise` gives them back plain.
 
     By default the joint model starts as exactly the models that were given, trained or not, to which the
-    first candidates are mixed (see `MappingEvolution.burn_in`): each block has its own hypermodule. These are normal, N(0, 1/c) in each number, beside what the blocks fix; contexts are
-    constant, |z| = sigma / (sqrt(c) sigma_o), where sigma is the standard deviation of the weight. That is
-    Eq. 8.5 corrected: as printed, |z| = sigma / (c sigma_o), the blocks would come out sqrt(c) too small.
+    first candidates are mixed (see `MappingEvolution.burn_in`): each block has its own hypermodule. These are
+    normal, N(0, 1/c) in each number, beside what the blocks fix; contexts are constant,
+    |z| = sigma / (sqrt(c) sigma_o), where sigma is the standard deviation of the weight. That is Eq. 8.5
+    corrected: as printed, |z| = sigma / (c sigma_o), the blocks would come out sqrt(c) too small.
 
     Args:
         models: a model for each task, from a batch of its input to outputs, copied; or a joint model, which
@@ -83,6 +84,8 @@ def reparameterize(
     if hypermodules is not None:
         context, *size = hypermodules.table.shape[1:]
         block = (size[0], size[1])
+    if not isinstance(block, tuple | list) or len(block) != 2:
+        raise InputError(f"block is {block!r}: give its inputs and outputs, such as (16, 16)")
     if min(block) < 1 or context < 1:
         raise InputError(f"block is {tuple(block)} and context {context}: give numbers of at least 1")
     if init not in ("model", "he", "printed"):
@@ -97,7 +100,7 @@ def reparameterize(
         _models(joint, whole), _owners(joint), list(joint.input_of), block, adapters, uneven, kinds or KINDS
     )
     if not coverage.weights:
-        largest = max(coverage.left_out, key=lambda left: left.numel, default=None)
+        largest = max(coverage.left_out, key=lambda left: ("divide" in left.reason, left.numel), default=None)
         why = f" ({largest.name}: {largest.reason})" if largest else ""
         raise InputError(
             f"no weight can be made of blocks of {block[0]}×{block[1]}{why}: "
@@ -122,6 +125,9 @@ def _joined(models: Mapping[str, nn.Module], tasks: Sequence[Task] | None) -> Jo
     missing = [name for name in input_of if name not in models]
     if missing:
         raise InputError(f"task {missing[0]!r} has no model: give a module for each task")
+    for name in input_of:
+        if not isinstance(models[name], nn.Module):
+            raise InputError(f"the model of {name!r} is of type {type(models[name]).__name__}: give a module")
     copies = copy.deepcopy({name: models[name] for name in input_of})
     nothing = nn.Identity()
     encoders, structure = (Each(dict.fromkeys(names, nothing)) for names in (input_of.values(), input_of))
