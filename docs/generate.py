@@ -468,10 +468,13 @@ def groups(result: dict[str, Any]) -> str:
         head = [name, f"test {key.upper()}", "modules", "group score", "seeds that found the groups", "there"]
         parts.append(_table(head, rows))
     scale, seeds = result["scale"], len(result["results"]["noisy"]["evolution"]["seed"])
+    after = [x for x in result["results"]["noiseless"]["evolution"]["after"] if x is not None]
+    stays = f" From then on, evolution without noise has them in {_mean_of([100 * x for x in after], 0)} %"
     note = (
         f"Means over 30 tasks, then over {seeds} seeds, with standard deviations over seeds in parentheses; "
         f"modules and group score (at most 30) are those of the model kept. {scale['generations']} "
         f"generations of {scale['phase']} steps, then {scale['final']:,} steps without evolution."
+        + (f"{stays} of the generations." if after else "")
     )
     return "\n\n".join([*parts, note])
 

@@ -49,6 +49,7 @@ COPIES = {
     "pta_imdb.png": "pta_imdb/cpu/figure.png",
     "pta_imdb_trajectories.png": "pta_imdb/cpu/trajectories.png",
     "muir_groups.png": "muir_synthetic/cpu/grouping-noiseless.png",
+    "muir_groups_noisy.png": "muir_synthetic/cpu/grouping-noisy.png",
     "muir_mapping.png": "muir_synthetic/cpu/mapping-noiseless.png",
     "muir_onemax.png": "muir_onemax/cpu/onemax.png",
     "muir_small.png": "muir_crossmodal_small/cpu/hypermodules.png",
