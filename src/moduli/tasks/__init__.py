@@ -5,7 +5,7 @@ from moduli.tasks.kinds import Binary, Kind, Metric, Multiclass, Multilabel, Reg
 from moduli.tasks.language import LanguageModel, TextSource, language_task
 from moduli.tasks.losses import task_losses
 from moduli.tasks.sources import DatasetSource, Source, Stream, TensorSource
-from moduli.tasks.task import Data, Task, check_tasks, inputs_of, labelled_samples
+from moduli.tasks.task import Data, Task, check_made_for, check_tasks, inputs_of, labelled_samples
 
 __all__ = [
     "Binary",
@@ -25,6 +25,7 @@ __all__ = [
     "Task",
     "TensorSource",
     "TextSource",
+    "check_made_for",
     "check_tasks",
     "inputs_of",
     "labelled_samples",

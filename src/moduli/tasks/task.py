@@ -94,6 +94,26 @@ def check_tasks(tasks: Sequence[Task]) -> dict[str, Task]:
     return {task.name: task for task in tasks}
 
 
+def check_made_for(tasks: Mapping[str, Task], input_of: Mapping[str, str]) -> None:
+    """Refuses tasks that a model was not made for.
+
+    Args:
+        tasks: by name.
+        input_of: for each task of the model, the input that it reads.
+
+    Raises:
+        InputError: if the model has no such task, or that reads another input.
+    """
+    for name, task in tasks.items():
+        if name not in input_of:
+            raise InputError(f"the model has no task {name!r}, {did_you_mean(name, input_of)}")
+        if input_of[name] != task.data.name:
+            raise InputError(
+                f"task {name!r} reads {task.data.name!r}, and in the model {input_of[name]!r}: "
+                "give the model the tasks when it is made"
+            )
+
+
 def labelled_samples(task: Task, split: str) -> int:
     """Samples of a split that have a label of this task; all of them where labels are not in one tensor."""
     source = task.data.split(split)

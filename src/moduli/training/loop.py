@@ -14,12 +14,12 @@ from typing import Any
 import torch
 
 from moduli.balancing import Equal
-from moduli.errors import InputError, Interrupted, RunError, SaveError, did_you_mean
+from moduli.errors import InputError, Interrupted, RunError, SaveError
 from moduli.files import write_atomically
 from moduli.model import JointModel
 from moduli.rng import rng_state, seeded, set_rng_state
 from moduli.scheduling import AllTasks
-from moduli.tasks import Task, check_tasks, inputs_of
+from moduli.tasks import Task, check_made_for, check_tasks, inputs_of
 from moduli.training.checkpoint import Checkpoints
 from moduli.training.evaluate import evaluate
 from moduli.training.interrupt import Interrupt
@@ -93,7 +93,7 @@ class Trainer:
     ):
         self.train = train or Train()
         self.tasks = check_tasks(tasks)
-        _check_fit(self.tasks, model)
+        check_made_for(self.tasks, model.input_of)
         self.device = choose_device(device)
         self.model = model.to(self.device)
         self.combine, self.schedule = combine or Equal(), schedule or AllTasks()
@@ -380,18 +380,6 @@ def fit(
         progress() if callable(progress) else progress,
     )  # fmt: skip
     return trainer.run()
-
-
-def _check_fit(tasks: Mapping[str, Task], model: JointModel) -> None:
-    """Refuses tasks that the model was not made for."""
-    for name, task in tasks.items():
-        if name not in model.input_of:
-            raise InputError(f"the model has no task {name!r}, {did_you_mean(name, model.input_of)}")
-        if model.input_of[name] != task.data.name:
-            raise InputError(
-                f"task {name!r} reads {task.data.name!r}, and in the model {model.input_of[name]!r}: "
-                "give the model the tasks when it is made"
-            )
 
 
 def _unread(val: Scores) -> Scores:
