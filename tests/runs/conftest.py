@@ -51,3 +51,32 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "clinic.yaml").write_text(RUN_FILE)
     run_file(folder / "clinic.yaml", folder / "out")
     return folder / "out"
+
+
+@pytest.fixture
+def assert_goes_on(monkeypatch: pytest.MonkeyPatch):
+    """`check(path, method, step)`: a run that is stopped there and resumed ends with the same numbers."""
+    from moduli.runs import resume, run_file
+    from moduli.training import Trainer
+
+    def check(path: Path, method: str, step: int) -> None:
+        whole = run_file(path, path.parent / "whole")
+        one_step = Trainer.one_step
+
+        def stops(self):
+            if self.step == step and method in self.title:
+                raise KeyboardInterrupt
+            one_step(self)
+
+        monkeypatch.setattr(Trainer, "one_step", stops)
+        with pytest.raises(KeyboardInterrupt):
+            run_file(path, path.parent / "stopped")
+        monkeypatch.undo()
+        resumed = resume(path.parent / "stopped")
+        for one, two in zip(whole.outcomes, resumed.outcomes, strict=True):
+            assert repr(one.test) == repr(two.test)  # NaN included
+            assert one.extra == two.extra
+        same = [(path.parent / run / "metrics.jsonl").read_text() for run in ("whole", "stopped")]
+        assert same[0] == same[1]
+
+    return check

@@ -10,8 +10,7 @@ import yaml
 from moduli.errors import InputError
 from moduli.hypermodules import HyperModel
 from moduli.model import JointModel
-from moduli.runs import load_predictor, read_run_file, resume, run_file
-from moduli.training import Trainer
+from moduli.runs import load_predictor, read_run_file, run_file
 
 
 def changed(path, **changes):
@@ -86,26 +85,8 @@ def test_runs_and_predicts_what_the_best_model_says(clinic, options):
     assert (path.parent / "out" / "report.html").stat().st_size > 10_000
 
 
-def test_a_stopped_run_goes_on_to_the_same_numbers(clinic, monkeypatch):
-    path = generated(clinic, epsilon=0.1)
-    whole = run_file(path, path.parent / "whole")
-    step = Trainer.one_step
-
-    def stops(self):
-        if self.step == 35 and "muir" in self.title:
-            raise KeyboardInterrupt
-        step(self)
-
-    monkeypatch.setattr(Trainer, "one_step", stops)
-    with pytest.raises(KeyboardInterrupt):
-        run_file(path, path.parent / "stopped")
-    monkeypatch.undo()
-    resumed = resume(path.parent / "stopped")
-    for one, two in zip(whole.outcomes, resumed.outcomes, strict=True):
-        assert repr(one.test) == repr(two.test)  # NaN included
-        assert one.extra == two.extra
-    same = [(path.parent / run / "metrics.jsonl").read_text() for run in ("whole", "stopped")]
-    assert same[0] == same[1]
+def test_a_stopped_run_goes_on_to_the_same_numbers(clinic, assert_goes_on):
+    assert_goes_on(generated(clinic, epsilon=0.1), "muir", step=35)
 
 
 def test_the_explicit_file_says_the_same(clinic, tmp_path):
