@@ -13,8 +13,9 @@ is one linear layer without bias and one block of 20x1, with a context of one nu
 The model kept is that of the lowest validation loss, summed over tasks. The dissertation does not say how
 long it trained; its published settings have generations of 100 steps and soft weights with a learning rate of
 0.01 (scale paper). In the miniature (cpu) generations have 25 steps and soft weights 0.05: there the groups
-are found before the tasks have learned their few samples by heart, in fewer steps. That was chosen by the
-validation loss of the noisy data with two seeds.
+are found before the tasks have learned their few samples by heart, in fewer steps. That was chosen among a
+few settings, by when the groups of the noiseless data are found, and by the validation loss of the noisy data
+(one seed or two of each).
 
   scale    generations   steps each   final steps   seeds   time on 1 CPU core
   smoke              4           10            10       1   20 s

@@ -335,3 +335,14 @@ def test_under_autocast():
     y.float().sum().backward()
     assert model.hypermodules.table.grad is not None
     assert model.hypermodules.table.grad.dtype == torch.float32
+
+
+def test_within_the_weights_of_one_task_another_can_be_called():
+    torch.manual_seed(0)
+    models = {name: nn.Sequential(*(nn.Linear(16, 16) for _ in range(3))) for name in ("a", "b")}
+    joint, x = reparameterize(models, evolution=None), torch.randn(2, 16)
+    with joint.generated(["a"]):
+        standing = joint.decoders.members[0][1].weight
+        torch.testing.assert_close(joint({"b": x})["b"], models["b"](x))
+        assert joint.decoders.members[0][1].weight is standing, "what stood stays"
+    assert joint.decoders.members[0][1].weight is None

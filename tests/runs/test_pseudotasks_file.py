@@ -9,7 +9,7 @@ import yaml
 
 from moduli.errors import InputError
 from moduli.modules import LinearBank
-from moduli.runs import load_predictor, read_run_file, resume, run_file
+from moduli.runs import load_predictor, read_run_file, run_file
 
 EIGHT = ["I", "F", "P", "D", "FP", "GP", "GD", "HGD"]
 DATA = Path(os.environ.get("MODULI_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
@@ -66,25 +66,9 @@ def test_the_explicit_file_says_the_same(clinic, tmp_path):
     assert run.methods["soft+GP"].pseudotasks.rates == (0.1, 0.4)
 
 
-def test_a_stopped_run_goes_on(clinic, monkeypatch):
-    from moduli.training import Trainer
-
+def test_a_stopped_run_goes_on(clinic, assert_goes_on):
     path = changed(clinic, pseudotasks={"decoders": 3, "control": "HGD"}, seeds=1)
-    whole = run_file(path, path.parent / "whole")
-    step = Trainer.one_step
-
-    def stops(self):
-        if self.step == 30:
-            raise KeyboardInterrupt
-        step(self)
-
-    monkeypatch.setattr(Trainer, "one_step", stops)
-    with pytest.raises(KeyboardInterrupt):
-        run_file(path, path.parent / "stopped")
-    monkeypatch.undo()
-    resumed = resume(path.parent / "stopped")
-    for one, two in zip(whole.outcomes, resumed.outcomes, strict=True):
-        assert repr(one.test) == repr(two.test)  # NaN included
+    assert_goes_on(path, "soft", step=30)
 
 
 @pytest.mark.data

@@ -151,8 +151,7 @@ def tasks(val: float | int = 0.1, seed: int = 301, augment: bool = True) -> list
     Args:
         val: share, or number, of the training images for validation, drawn at random: 5,000 of 50,000.
         seed: of that draw. It is made by the generator of the published code of the dissertation, and with
-            its
-            seed: 301 gives, of the official images, the 5,000 that it withholds.
+            its seed: 301 gives, of the official images, the 5,000 that it withholds.
         augment: whether training images are flipped and cut.
 
     Raises:

@@ -120,12 +120,10 @@ def tasks(noisy: bool = True, val: int = 5, seed: int = 301) -> list[Task]:
     Args:
         noisy: whether the outputs have noise; the noiseless ones have the same inputs and weights.
         val: training samples of each task that are withheld for validation. 0 validates on the training
-            samples:
-            then all 15 train, as in the older work, and nothing is known of overfitting.
+            samples: then all 15 train, as in the older work, and nothing is known of overfitting.
         seed: of the draw of those samples. By the generator of the published code of the dissertation, and
-            with
-            its seed, so that 301 and 5 withhold the samples that it withholds: the same places in all tasks.
-            Where data are generated, it seeds them, too.
+            with its seed, so that 301 and 5 withhold the samples that it withholds: the same places in all
+            tasks. Where data are generated, it seeds them, too.
 
     Raises:
         InputError: if `val` is not 0 to 14, or the file is damaged.

@@ -51,10 +51,9 @@ class HyperModel(JointModel):
         self._assemble(model.input_of, model.encoder_of, model.encoders, model.structure, model.decoders)
         self.coverage, self.hypermodules = coverage, hypermodules
         self.evolution, self._whole = evolution, whole
-        self._inside = False  # while the weights stand in the layers
-        self._like = {
-            w.name: given_value(w).new_empty(0) for w in coverage.weights
-        }  # the types of the originals
+        self._standing: set[int] = set()  # first locations of the weights that stand in their layers
+        # The types of the originals, in tensors, so that they follow a `to`.
+        self._like = {w.name: given_value(w).new_empty(0) for w in coverage.weights}
         for weight in coverage.weights:
             _put(weight, None)
         if evolution is not None:
@@ -86,24 +85,22 @@ class HyperModel(JointModel):
 
     @contextmanager
     def generated(self, tasks: Sequence[str] | None = None) -> Iterator[None]:
-        """While active, the generated weights stand in the layers that tasks use.
+        """While active, the generated weights stand in the layers that tasks use; those that do already stay.
 
         Args:
             tasks: names of tasks; all if None.
         """
-        if self._inside:
-            yield
-            return
-        weights = self._weights_of(tasks)
-        self._inside = True
+        weights = [weight for weight in self._weights_of(tasks) if weight.first not in self._standing]
+        mine = {weight.first for weight in weights}
         try:
+            self._standing |= mine
             for weight, value in zip(weights, self._generate(weights), strict=True):
                 _put(weight, value)
             yield
         finally:
             for weight in weights:
                 _put(weight, None)
-            self._inside = False
+            self._standing -= mine
 
     def _weights_of(self, tasks: Sequence[str] | None) -> list[Weight]:
         if tasks is None:

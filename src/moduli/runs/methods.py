@@ -19,7 +19,7 @@ from moduli.evolution import evolve
 from moduli.model import JointModel, dense_ends, image_decoders
 from moduli.modules import LSTM, Conv, Dense, LinearBank, PadChannels
 from moduli.runs.evolving import Evolution, EvolvingModules, Given, own_settings, search, searched_model
-from moduli.runs.generated import Hypermodules
+from moduli.runs.generated import Generated
 from moduli.runs.sections import Section
 from moduli.sharing import RoutedStructure, hard, permuted, single, soft
 from moduli.tasks import LanguageModel, Task, check_tasks, inputs_of
@@ -68,7 +68,7 @@ class EvolvingLayers(OrderedLayers, Evolution):
     """Layers whose routes evolve."""
 
 
-class GeneratedLayers(OrderedLayers, Hypermodules):
+class GeneratedLayers(OrderedLayers, Generated):
     """Layers of separate models, whose weights are generated."""
 
 
