@@ -33,12 +33,22 @@ def write_tables(folder: Path) -> None:
     panel.to_csv(folder / "panel.csv", index=False)
 
 
+def _write_clinic(folder: Path) -> Path:
+    write_tables(folder)
+    (folder / "clinic.yaml").write_text(RUN_FILE)
+    return folder / "clinic.yaml"
+
+
+@pytest.fixture(scope="session")
+def write_clinic():
+    """Writes the run file and its tables into a folder; the path of the file."""
+    return _write_clinic
+
+
 @pytest.fixture
 def clinic(tmp_path: Path) -> Path:
     """The run file, in a folder of its own."""
-    write_tables(tmp_path)
-    (tmp_path / "clinic.yaml").write_text(RUN_FILE)
-    return tmp_path / "clinic.yaml"
+    return _write_clinic(tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -47,9 +57,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from moduli.runs import run_file
 
     folder = tmp_path_factory.mktemp("finished")
-    write_tables(folder)
-    (folder / "clinic.yaml").write_text(RUN_FILE)
-    run_file(folder / "clinic.yaml", folder / "out")
+    run_file(_write_clinic(folder), folder / "out")
     return folder / "out"
 
 

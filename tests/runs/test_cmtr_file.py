@@ -28,14 +28,10 @@ def searching(path, **options):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, write_clinic):
     """The comparison and the folder of a finished run."""
-    from conftest import RUN_FILE, write_tables
-
     folder = tmp_path_factory.mktemp("cmtr")
-    write_tables(folder)
-    (folder / "clinic.yaml").write_text(RUN_FILE)
-    return run_file(searching(folder / "clinic.yaml"), folder / "out"), folder / "out"
+    return run_file(searching(write_clinic(folder)), folder / "out"), folder / "out"
 
 
 def test_what_was_found_is_trained_with_every_seed(whole):
