@@ -1,0 +1,1 @@
+"""Networks that play games and reuse networks of other games: GRUSM-ESP."""
