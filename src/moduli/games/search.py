@@ -10,7 +10,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,87 +21,33 @@ from moduli.evolution import esp
 from moduli.evolution.evaluators import Evaluator, InProcess, Job, Journal, Watcher, Workers
 from moduli.files import finite, read_json, write_json
 from moduli.games.arena import Game
-from moduli.games.networks import DISSERTATION, Architecture, Link, Network, Networks, Neuron, Source
+from moduli.games.networks import Architecture, Network, Networks, Neuron, Source
 from moduli.games.play import play
 from moduli.games.saved import save_network
+from moduli.games.settings import Esp
+from moduli.games.subpopulations import Subpopulations
 
 TOGETHER = 10
 """Networks that are evaluated by one job: enough to fill the slots, few enough for many workers."""
 
 
-@dataclass(frozen=True)
-class Esp:
-    """How networks evolve. Defaults are the dissertation's, or those of published programs where it has none.
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A network that did well.
 
-    Args:
-        generations: at most.
-        target: the search ends when a network scores so much, None: it goes on to the last generation.
-        evaluations: networks that are evaluated in each generation.
-        trials: episodes for each; their mean score is the fitness of the network.
-        units: hidden units at the start. The dissertation has no number, published programs begin with 5.
-        subpopulation: genomes in each. Not printed either: 100 evaluations with 10 for each genome make 10.
-        even: whether all genomes are evaluated equally often; else each network draws independently.
-        bound: first weights are uniform in [-bound, bound].
-        mutation: the probability that a genome below the best half mutates.
-        scale: of the Cauchy distribution of mutations.
-        patience: generations without a better network before a burst.
-        wait: whether sources are recruited when bursts do not help, instead of from the start.
-        lesion: whether units without which the best network is no worse are removed before one is added;
-            Gomez (2003) does, the dissertation does not.
-        links: the transfer connections, see `Architecture`.
-        test: fresh episodes of the best network at the end.
-
-    Raises:
-        InputError: if a number is impossible.
+    Attributes:
+        network: what it is.
+        generation: in which it was found.
+        scores: of its trials.
     """
 
-    generations: int = 200
-    evaluations: int = 100
-    trials: int = 5
-    units: int = 5
-    subpopulation: int = 10
-    even: bool = False
-    bound: float = 6.0
-    mutation: float = 0.4
-    scale: float = 0.3
-    patience: int = 15
-    wait: bool = False
-    lesion: bool = False
-    links: tuple[Link, ...] = DISSERTATION
-    test: int = 30
-    target: float | None = None
-
-    def __post_init__(self):
-        least = {"generations": 1, "evaluations": 1, "trials": 1, "units": 0, "subpopulation": 2}
-        for name, low in {**least, "patience": 1, "test": 1}.items():
-            if (value := getattr(self, name)) < low:
-                raise InputError(f"{name} is {value}: give at least {low}")
-        for name, most in (("bound", 1e6), ("mutation", 1), ("scale", 5)):
-            if not 0 <= (value := getattr(self, name)) <= most:
-                raise InputError(f"{name} is {value}: give a number from 0 to {most:g}")
-        if self.lesion and any("hidden" in link for link in self.links):
-            raise InputError(
-                "lesion=True removes hidden units, whose weights to and from sources are in other genomes "
-                f"with links {self.links}: leave one of them out"
-            )
-
-
-@dataclass
-class Subpopulation:
-    """Genomes `[n, length]` of one recruit, and the one that was in the best network with this recruit."""
-
-    genomes: np.ndarray
-    champion: np.ndarray | None = None
-    fitness: float = esp.UNTESTED
-
-    def seen(self, genome: np.ndarray, fitness: float) -> None:
-        """Takes note of a network that the genome was in."""
-        if fitness > self.fitness:
-            self.champion, self.fitness = genome, fitness
+    network: Network
+    generation: int
+    scores: list[float]
 
     @property
-    def best(self) -> np.ndarray:
-        return self.genomes[0] if self.champion is None else self.champion
+    def fitness(self) -> float:
+        return float(np.mean(self.scores))
 
 
 @dataclass
@@ -109,8 +55,8 @@ class Evolved:
     """What a search found.
 
     Attributes:
-        network: the best one of all generations.
-        fitness: its mean score when it was found: the highest of many noisy ones, so better than it is.
+        network: the best one.
+        fitness: its mean score when it was found: one of the highest of many, so flattered by chance.
         generations: a record for each, see `search.json`.
         test: scores of the network in fresh episodes, read once.
         settings: of the search.
@@ -176,7 +122,7 @@ class NetworkSearch:
         """
         self._begin()
         with _folder(self.folder) as folder:
-            self._check_settings(folder)
+            write_json(folder / "settings.json", self._check_settings(folder))
             self._journal = _Successes(folder / "journal.jsonl")
             try:
                 with self.evaluator.open(_played, self.game) as workers:
@@ -184,45 +130,36 @@ class NetworkSearch:
                         self._generation(workers, generation, folder)
                         if self.esp.target is not None and self._fitness >= self.esp.target:
                             break
-                    test = self._test(workers)
+                    best = self._confirmed(workers)
+                    test = self._fresh(workers, best.network, "test")
             except KeyboardInterrupt:
                 kept = "what was finished is kept" if self.folder else "without a folder nothing is kept"
                 done = len(self._records)
                 raise Interrupted(f"{self.game.name}: stopped after {done} generations; {kept}") from None
-            self._save(folder, test)
-        return Evolved(self._best, self._fitness, self._records, test, self._settings())
+            self._save(folder, best, test)
+        return Evolved(best.network, best.fitness, self._records, test, self._settings())
 
     def _begin(self) -> None:
         """The first subpopulations, untested."""
         start = Architecture(self.game.inputs, self.game.outputs, (), self.esp.links)
-        self._architecture, self._populations = start, list[Subpopulation]()
-        self._waiting = list(self.sources)  # to be recruited later
-        rng = self._rng("first")
-        for _ in range(0 if self.esp.wait else len(self.sources)):
-            self._recruit(rng)
-        for _ in range(self.esp.units):
-            self._recruit(rng, Neuron())
+        self._populations, rng = Subpopulations(start, self.esp), self._rng("first")
+        self._waiting = list(self.sources) if self.esp.wait else []  # to be recruited later
+        for recruit in [*([] if self.esp.wait else self.sources), *[Neuron()] * self.esp.units]:
+            self._populations.recruit(rng, recruit)
         self._records: list[dict[str, Any]] = []
-        self._fitness, self._scores, self._found = esp.UNTESTED, list[float](), 0
-        self._stale = self._bursts = self._saved = 0
+        self._best: list[Candidate] = []  # of the whole search, best first
+        self._stale = self._bursts = 0
+        self._saved: Candidate | None = None
 
     def _generation(self, workers: Workers, number: int, folder: Path) -> None:
         """Evaluates a generation, and breeds the next."""
-        rng = self._rng("generation", number)
-        settings, populations = self.esp, self._populations
-        members = esp.assemble(
-            rng, settings.evaluations, len(populations), settings.subpopulation, settings.even
-        )
-        chosen = [some.genomes[which] for some, which in zip(populations, members.T, strict=True)]
-        networks = Networks(self._architecture, chosen)
-        scores, steps = self._play(workers, networks, settings.trials, f"generation {number}")
+        rng, recruits = self._rng("generation", number), len(self._populations)
+        networks, chosen = self._populations.networks(rng)
+        scores, steps = self._play(workers, networks, self.esp.trials, f"generation {number}")
         means = scores.mean(1)
-        for population, which in zip(populations, members.T, strict=True):
-            first = int(means.argmax())
-            population.seen(population.genomes[which[first]], means[first])
-        recruits = len(populations)
         better = self._note_best(networks, scores, number)
-        event = self._next(workers, rng, esp.credit(members, means, settings.subpopulation), better, number)
+        fitness = self._populations.learn(chosen, means)
+        event = self._next(workers, rng, fitness, better, number)
         self._records.append(
             {
                 "generation": number,
@@ -235,17 +172,24 @@ class NetworkSearch:
             }
         )
         if self._journal.added:  # else this generation is bred again, and what is on disk knows more
-            self._save(folder)
+            self._save(folder, self._best[0])
 
     def _note_best(self, networks: Networks, scores: np.ndarray, number: int) -> bool:
-        """Whether a network was better than all before; it is then the best."""
-        means = scores.mean(1)
-        first = int(means.argmax())
-        if means[first] <= self._fitness:
-            return False
-        self._best = networks.network(first, self.game.name)
-        self._fitness, self._scores, self._found = float(means[first]), scores[first].tolist(), number
-        return True
+        """Keeps the best networks in mind; whether one was better than all before."""
+        before = self._fitness
+        some = np.argsort(-scores.mean(1), kind="stable")[: self.esp.finalists]
+        new = [Candidate(networks.network(i, self.game.name), number, scores[i].tolist()) for i in some]
+        ranked = sorted(self._best + new, key=lambda candidate: -candidate.fitness)
+        different: dict[str, Candidate] = {}
+        for candidate in ranked:
+            different.setdefault(_fingerprint(candidate.network), candidate)
+        self._best = list(different.values())[: self.esp.finalists]
+        return self._fitness > before
+
+    @property
+    def _fitness(self) -> float:
+        """The highest score so far."""
+        return self._best[0].fitness if self._best else esp.UNTESTED
 
     def _next(
         self, workers: Workers, rng: np.random.Generator, fitness: np.ndarray, better: bool, number: int
@@ -256,51 +200,37 @@ class NetworkSearch:
         """
         self._stale = 0 if better else self._stale + 1
         self._bursts = 0 if better else self._bursts
-        settings = self.esp
-        if self._stale < settings.patience:
-            for population, fit in zip(self._populations, fitness, strict=True):
-                population.genomes = esp.breed(
-                    rng, population.genomes, fit, settings.mutation, settings.scale
-                )
+        if self._stale < self.esp.patience:
+            self._populations.breed(rng, fitness)
             return None
         self._stale, self._bursts = 0, self._bursts + 1
-        removed = settings.lesion and self._bursts == 2 and self._remove_useless(workers, number)
-        for population in self._populations:
-            population.genomes = esp.burst(rng, population.best, settings.subpopulation, settings.scale)
+        removed = self.esp.lesion and self._bursts == 2 and self._remove_useless(workers, number)
+        self._populations.burst(rng)
         if self._bursts < 2:
             return "burst"
         self._bursts = 0
         if removed:
             return "lesion"
-        self._recruit(rng)
+        self._populations.recruit(rng, self._waiting.pop(0) if self._waiting else Neuron())
         return "recruit"
-
-    def _recruit(self, rng: np.random.Generator, recruit: Neuron | None = None) -> None:
-        """One more subpopulation: of the first source that waits, else of a unit."""
-        new = recruit or (self._waiting.pop(0) if self._waiting else Neuron())
-        self._architecture = self._architecture.with_recruit(new)
-        length = self._architecture.sizes[-1]
-        genomes = esp.random_genomes(rng, self.esp.subpopulation, length, self.esp.bound)
-        self._populations.append(Subpopulation(genomes))
 
     def _remove_useless(self, workers: Workers, number: int) -> bool:
         """Removes units without which the best network scores no less; whether there was one."""
-        best, before = self._best, len(self._populations)
-        while len(self._architecture.units) > 1 and best.architecture == self._architecture:
-            units = self._architecture.units
-            for unit in units:
-                without = Network(
-                    best.architecture.without_unit(unit), best.genomes[:unit] + best.genomes[unit + 1 :]
-                )
-                title = f"generation {number}, without unit {unit}"
+        populations, best = self._populations, self._best[0].network
+        before = len(populations)
+        while len(populations.architecture.units) > 1 and best.architecture == populations.architecture:
+            for unit in populations.architecture.units:
+                rest = best.genomes[:unit] + best.genomes[unit + 1 :]
+                without = Network(best.architecture.without_unit(unit), rest)
+                title = f"generation {number}, {len(populations)} recruits without unit {unit}"
                 scores, _ = self._play(workers, Networks.of(without), self.esp.trials, title)
                 if scores.mean() >= self._fitness:
-                    self._architecture, best = without.architecture, without
-                    del self._populations[unit]
+                    populations.remove(unit)
+                    best = replace(without, architecture=populations.architecture)
                     break
             else:
                 break
-        return len(self._populations) < before
+        return len(populations) < before
 
     # -------------------------------------------------------------- playing
 
@@ -319,11 +249,20 @@ class NetworkSearch:
         scores = np.concatenate([np.asarray(done[job.id]["scores"]) for job in jobs])
         return scores, sum(done[job.id]["steps"] for job in jobs)
 
-    def _test(self, workers: Workers) -> list[float]:
-        """Scores of the best network in episodes that nothing was chosen by."""
-        seeds = -(-self.esp.test // TOGETHER)
-        copies = Networks.of(*[self._best] * seeds)
-        scores, _ = self._play(workers, copies, TOGETHER, "test")
+    def _confirmed(self, workers: Workers) -> Candidate:
+        """The finalist that does best in fresh episodes."""
+        if len(self._best) == 1:
+            return self._best[0]
+        means = [
+            np.mean(self._fresh(workers, candidate.network, f"finalist {place}"))
+            for place, candidate in enumerate(self._best, start=1)
+        ]
+        return self._best[int(np.argmax(means))]
+
+    def _fresh(self, workers: Workers, network: Network, title: str) -> list[float]:
+        """Scores of a network in episodes that it was not chosen by."""
+        copies = -(-self.esp.test // self.esp.trials)
+        scores, _ = self._play(workers, Networks.of(*[network] * copies), self.esp.trials, title)
         return scores.ravel()[: self.esp.test].tolist()
 
     def _rng(self, *what: str | int) -> np.random.Generator:
@@ -347,27 +286,42 @@ class NetworkSearch:
             "sources": [_fingerprint(source.network) for source in self.sources],
         }
 
-    def _check_settings(self, folder: Path) -> None:
+    def finished(self) -> bool:
+        """Whether the folder has this search, and it came to its end.
+
+        Raises:
+            InputError: for a folder of a search with other settings.
+            RunError: if a file of it is damaged.
+        """
+        if self.folder is None:
+            return False
+        self._check_settings(self.folder)
+        path = self.folder / "search.json"
+        record: Any = read_json(path) if path.exists() else {"finished": False}
+        return record["finished"] and record["settings"]["generations"] == self.esp.generations
+
+    def _check_settings(self, folder: Path) -> dict[str, Any]:
         path, now = folder / "settings.json", json.loads(json.dumps(finite(self._settings())))
-        if not path.exists():
-            write_json(path, now)
-            return
-        then = read_json(path)
+        then = read_json(path) if path.exists() else now
         for name, value in now.items():
             if name != "generations" and then.get(name) != value:
                 raise InputError(
                     f"{folder} is of a search with {name} {then.get(name)}, now it is {value}: "
                     "give another folder"
                 )
-        write_json(path, now)
+        return now
 
-    def _save(self, folder: Path, test: Sequence[float] | None = None) -> None:
-        if self._saved != self._found:
-            save_network(self._best, folder, {"fitness": self._fitness, "generation": self._found})
-            self._saved = self._found
-        best = {"generation": self._found, "fitness": self._fitness, "scores": self._scores}
-        content = {"settings": self._settings(), "generations": self._records, "best": best}
-        content["finished"] = test is not None
+    def _save(self, folder: Path, best: Candidate, test: Sequence[float] | None = None) -> None:
+        known = {"generation": best.generation, "fitness": best.fitness}
+        if best is not self._saved:
+            save_network(best.network, folder, known)
+            self._saved = best
+        content = {
+            "settings": self._settings(),
+            "generations": self._records,
+            "best": {**known, "scores": best.scores},
+            "finished": test is not None,
+        }
         if test is not None:
             content["test"] = {"scores": list(test), "mean": float(np.mean(test))}
         write_json(folder / "search.json", content)
