@@ -42,6 +42,15 @@ from .evolution.evaluators import (
     Processes as Processes,
     Ray as Ray,
 )
+from .games import (
+    AtariGame as AtariGame,
+    GymnasiumGame as GymnasiumGame,
+    evolve_network as evolve_network,
+    load_network as load_network,
+    play as play,
+    random_network as random_network,
+    record as record,
+)
 from .hypermodules import (
     Coverage as Coverage,
     HyperModel as HyperModel,

@@ -7,29 +7,19 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 from typer.core import TyperGroup
 
 from moduli._version import __version__
+from moduli.cli import games
+from moduli.cli.console import as_table, out, say
 from moduli.errors import InputError, MissingExtra, RunError
 
 if TYPE_CHECKING:
     from moduli.evaluation import Comparison
-
-out = Console(highlight=False, markup=False)
-err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-
-
-def say(line: str) -> None:
-    """A line for the user, apart from results."""
-    err.print(line)
 
 
 class Commands(TyperGroup):
@@ -64,6 +54,7 @@ app = typer.Typer(
 )
 data = typer.Typer(no_args_is_help=True, help="Public data sets: what there is, and fetching them.")
 app.add_typer(data, name="data")
+app.add_typer(games.app, name="games")
 
 RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")]
 
@@ -176,7 +167,7 @@ def list_names() -> None:
     from moduli.runs.words import names
 
     for title, rows in names().items():
-        out.print(_table(f"{title}:", ("", ""), rows), "")
+        out.print(as_table(f"{title}:", ("", ""), rows), "")
 
 
 @data.command("list")
@@ -192,7 +183,7 @@ def list_data() -> None:
         (r["name"], r["tasks"], f"{r['samples']:,}", r["licence"], "yes" if r["present"] else "no")
         for r in rows()
     ]
-    out.print(_table("", columns, found))
+    out.print(as_table("", columns, found))
 
 
 @data.command("fetch")
@@ -229,17 +220,6 @@ def _finish(comparison: Comparison) -> None:
     say(f"report: {comparison.folder}/report.html")
     if comparison.failures:
         raise typer.Exit(3)
-
-
-def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(
-        title=title or None, title_justify="left", box=None, show_header=any(columns), pad_edge=False
-    )
-    for position, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=position == 0)
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
 
 
 def main() -> None:

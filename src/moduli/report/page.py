@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from moduli.errors import InputError
@@ -39,8 +38,8 @@ from moduli.report.pictures import (
 from moduli.report.records import Records, read_records
 from moduli.report.search import searches
 from moduli.report.style import png
+from moduli.report.templates import render
 
-TEMPLATE = Path(__file__).with_name("page.html.jinja")
 MOST_FAILURES = 5
 
 
@@ -74,12 +73,10 @@ def write_report(run_dir: Path | str, pictures: Sequence[Picture] = ()) -> Path:
     for picture in drawn:
         if isinstance(picture.figure, Figure):
             write_file(folder / "plots" / f"{picture.name}.png", png(picture.figure))
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     run = _read_json(folder / "run.json")
     config = folder / "config.yaml"
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    page = render(
+        "page.html.jinja",
         summary={"baseline": None, "device": "", **summary},
         methods=list(summary["methods"]),
         lead=_lead(summary),
