@@ -21,21 +21,15 @@ app = typer.Typer(
 )
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of `moduli games train`.")]
-Generations = Annotated[int | None, typer.Option(metavar="N", help="Generations; 200 if not given.")]
-Evaluations = Annotated[int | None, typer.Option(metavar="N", help="Networks in each; 100 if not given.")]
-Trials = Annotated[int | None, typer.Option(metavar="N", help="Episodes of each network; 5 if not given.")]
-Units = Annotated[int | None, typer.Option(metavar="N", help="Hidden units at the start; 5 if not given.")]
-Test = Annotated[
-    int | None, typer.Option(metavar="N", help="Fresh episodes of a network at the end; 30 if not given.")
-]
-Sticky = Annotated[
-    float | None,
-    typer.Option(metavar="P", help="Atari: how probably an action is repeated; 0.25 if not given."),
-]
-FrameSkip = Annotated[int | None, typer.Option(metavar="N", help="Atari: frames per action; 1 if not given.")]
+Generations = Annotated[int | None, typer.Option(metavar="N", help="How many, at most.")]
+Evaluations = Annotated[int | None, typer.Option(metavar="N", help="Networks in each generation.")]
+Trials = Annotated[int | None, typer.Option(metavar="N", help="Episodes of each network.")]
+Units = Annotated[int | None, typer.Option(metavar="N", help="Hidden units at the start.")]
+Test = Annotated[int | None, typer.Option(metavar="N", help="Fresh episodes of the best at the end.")]
+Sticky = Annotated[float | None, typer.Option(metavar="P", help="Atari: probability of a repeated action.")]
+FrameSkip = Annotated[int | None, typer.Option(metavar="N", help="Atari: frames for each action.")]
 MaxFrames = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="The longest episode, in frames (Atari: 50000) or actions (Gymnasium)."),
+    int | None, typer.Option(metavar="N", help="The longest episode: frames (Atari), actions (Gymnasium).")
 ]
 Workers = Annotated[int, typer.Option(metavar="N", help="Processes that play; 1 is this one alone.")]
 
@@ -57,10 +51,13 @@ def train(
 ) -> None:
     """Learn games from scratch: one search for each game and seed, in DIR/scratch/GAME/seedN.
 
-    The defaults are those of the dissertation, 100 000 episodes for each search: that takes days. The same
-    command again goes on with what was stopped, and repeats nothing.
+    What is not given: 200 generations of 100 networks and 5 episodes for each, as in the dissertation, and 5
+    hidden units at the start. On a laptop that takes days, so give less. In Atari games an action is repeated
+    with probability 0.25, every frame has an action, and an episode has at most 50 000 frames.
 
-    Example: `moduli games train --games pong,freeway --generations 20 --trials 2 --out runs/games`
+    The same command again goes on with what was stopped, and repeats nothing.
+
+    Example: `moduli games train --games pong,freeway --generations 20 --frame-skip 4 --out runs/games`
     """
     from moduli.games.named import game_named
     from moduli.games.sweep import plan_scratch
@@ -80,13 +77,16 @@ def transfer(
     sources: Annotated[
         str | None, typer.Option(metavar="A,B", help="Games whose networks are reused; all if not given.")
     ] = None,
-    control: Annotated[bool, typer.Option(help="Also reuse random networks, for comparison.")] = False,
+    control: Annotated[bool, typer.Option("--control", help="Also reuse random networks.")] = False,
     generations: Generations = None,
     evaluations: Evaluations = None,
     trials: Trials = None,
     units: Units = None,
     test: Test = None,
-    seeds: Annotated[int | None, typer.Option(metavar="N", help="Searches of each pair.")] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Searches of each pair; those of its source if not given."),
+    ] = None,
     workers: Workers = 2,
     sticky: Sticky = None,
     frame_skip: FrameSkip = None,
@@ -148,15 +148,21 @@ def analyse(
     to: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="DIR/analysis if not given.")
     ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="N,N", help="Generations that count; 1,10,50,100,200 if not given."),
+    ] = None,
 ) -> None:
     """Compare the searches of DIR: learning curves, what transfer gained, whether that is predictable.
 
+    What a search is worth is the sum of its scores at some generations, those that all searches have.
+
     Example: `moduli games analyse runs/games`
     """
-    from moduli.games.atari.names import FEATURES
     from moduli.report.games import write_analysis
 
-    say(f"analysis: {write_analysis(folder, to or folder / 'analysis', FEATURES)}")
+    chosen = {"generations": _numbers(at)} if at is not None else {}
+    say(f"analysis: {write_analysis(folder, to or folder / 'analysis', **chosen)}")
 
 
 @app.command("list")
@@ -181,6 +187,14 @@ def _names(words: str) -> list[str]:
     if not names:
         raise InputError(f"no game is named in {words!r}: give one or more, such as pong,freeway")
     return names
+
+
+def _numbers(words: str) -> list[int]:
+    """`1,10` as a list."""
+    try:
+        return [int(word) for word in words.split(",")]
+    except ValueError:
+        raise InputError(f"{words!r} are not generations: give whole numbers, such as 1,10,50") from None
 
 
 def _given(**options: Any) -> dict[str, Any]:

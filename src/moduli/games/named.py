@@ -49,7 +49,8 @@ def game_named(
         if option in given:
             raise InputError(f"{name} has no {option}: it is of Atari games only")
     same = like if like.get("name") == name else {}
-    return GymnasiumGame(name, max_frames or same.get("max_steps"), same.get("options", {}))
+    limit = given.get("max_frames", same.get("max_steps"))
+    return GymnasiumGame(name, limit, same.get("options", {}))
 
 
 def game_from_json(data: Mapping[str, Any]) -> Game:

@@ -292,7 +292,15 @@ class Networks:
 
 
 def random_network(architecture: Architecture, seed: int, bound: float = 6.0) -> Network:
-    """A network with weights uniform in [-bound, bound], as subpopulations begin with."""
+    """A network with weights uniform in [-bound, bound], as subpopulations begin with.
+
+    Reused by another, it is the control of the dissertation: structure without any training.
+
+    Args:
+        architecture: of the network, such as that of a trained one.
+        seed: of the weights.
+        bound: of the weights.
+    """
     rng = np.random.default_rng(seed)
     return Network(
         architecture, tuple(rng.uniform(-bound, bound, n).astype(np.float32) for n in architecture.sizes)

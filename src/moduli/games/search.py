@@ -239,7 +239,7 @@ class NetworkSearch:
         seeds = self._seeds(title, (len(networks), trials))
         parts = [slice(start, start + TOGETHER) for start in range(0, len(networks), TOGETHER)]
         contents = [(networks[part], seeds[part]) for part in parts]
-        jobs = [Job(_digest(title, index, *content), content) for index, content in enumerate(contents)]
+        jobs = [Job(_id(part, *content), content) for part, content in zip(parts, contents, strict=True)]
         done: dict[str, Any] = {}
         said = f"{self.game.name}, {title}" + (f", best {self._fitness:.6g}" if self._records else "")
         for result in workers.run(jobs, self.progress, self._journal, said):
@@ -386,12 +386,12 @@ def _played(game: Game, content: tuple[Networks, np.ndarray]) -> dict[str, Any]:
     return {"scores": played.scores.tolist(), "steps": int(played.lengths.sum())}
 
 
-def _digest(title: str, index: int, networks: Networks, seeds: np.ndarray) -> str:
-    """The id of a job, which says what is played by whom."""
+def _id(part: slice, networks: Networks, seeds: np.ndarray) -> str:
+    """The id of a job, which tells what is played by whom: no other one in a search has it."""
     content = hashlib.sha256(seeds.tobytes())
     for genomes in networks.genomes:
         content.update(genomes.tobytes())
-    return f"{title}: {index} ({content.hexdigest()[:12]})"
+    return f"networks {part.start + 1} to {part.start + len(networks)} ({content.hexdigest()[:16]})"
 
 
 def _fingerprint(network: Network) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from moduli.errors import InputError, Interrupted, did_you_mean
+from moduli.errors import InputError, Interrupted, RunError, did_you_mean
 from moduli.evolution.evaluators import Evaluator, InProcess, Processes, Watcher
 from moduli.files import read_json
 from moduli.games.arena import Game
@@ -190,9 +190,9 @@ def run_plans(
         try:
             searches[number].run()
         except KeyboardInterrupt as error:
+            left = f"{len(waiting) - done} of {len(plans)} searches are not finished"
             raise Interrupted(
-                f"{str(error) or 'stopped'}; {len(waiting) - done} searches are to be done: the same command "
-                "goes on from there"
+                f"{str(error) or 'stopped'}; {left}: the same command goes on from there"
             ) from None
     return [read_json(plan.folder / "search.json") for plan in plans]
 
@@ -249,8 +249,11 @@ def trained_from_scratch(folder: str | Path) -> dict[str, dict[int, Trained]]:
     found: dict[str, dict[int, Trained]] = {}
     for path in sorted(Path(folder).glob("scratch/*/seed*/search.json")):
         record = read_json(path)
-        trained = Trained(path.parent, record["settings"], record["finished"])
-        found.setdefault(trained.name, {})[trained.seed] = trained
+        try:
+            trained = Trained(path.parent, record["settings"], record["finished"])
+            found.setdefault(trained.name, {})[trained.seed] = trained
+        except (KeyError, TypeError) as error:
+            raise _damaged(path, error) from None
     if not found:
         raise InputError(f"{folder} has no networks trained from scratch: train some with that folder first")
     return found
@@ -266,7 +269,11 @@ def load_player(folder: str | Path) -> tuple[Game, Network]:
     path = Path(folder) / "settings.json"
     if not path.is_file():
         raise InputError(f"{folder} is not the folder of a search ({path.name} is missing)")
-    return game_from_json(read_json(path)["game"]), load_network(folder)
+    try:
+        game = game_from_json(read_json(path)["game"])
+    except (KeyError, TypeError) as error:
+        raise _damaged(path, error) from None
+    return game, load_network(folder)
 
 
 def fresh_scores(game: Game, network: Network, episodes: int = 10, seed: int = 0) -> np.ndarray:
@@ -307,6 +314,10 @@ def _chosen(
 def _folder(folder: str | Path, condition: str, name: str, seed: int) -> Path:
     """`module:space/Id-v0` is a file name too."""
     return Path(folder) / condition / re.sub(r"[^\w.-]+", "_", name) / f"seed{seed}"
+
+
+def _damaged(path: Path, error: Exception) -> RunError:
+    return RunError(f"{path} is damaged ({error!r}): restore it, or take its folder away")
 
 
 def _rng(name: str, seed: int) -> np.random.Generator:
