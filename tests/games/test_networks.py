@@ -254,6 +254,7 @@ def test_no_recruits_give_zero_outputs():
         (lambda: Architecture(2, 2, (Source(Network(plain(units=0), ())),)), "no hidden units"),
         (lambda: Architecture(2, 2, (Source(SOURCES["shallow"]),), ()), "no hidden units"),
         (lambda: Network(plain(), (np.zeros(9), np.zeros(8))), r"\[9, 8\]: its architecture needs \[9, 9\]"),
+        (lambda: Network(plain(), (np.zeros(9), np.full(9, np.nan))), r"genomes \[1\] .* not finite"),
         (lambda: reusing(SOURCES["shallow"], EVERYWHERE).without_unit(0), "cannot be removed"),
     ],
 )

@@ -221,7 +221,7 @@ class Network:
         trained_on: the name of what it was trained on, None for a random network.
 
     Raises:
-        InputError: if genomes do not fit the architecture.
+        InputError: if genomes do not fit the architecture, or have weights that are not finite.
     """
 
     architecture: Architecture
@@ -232,6 +232,9 @@ class Network:
         found, sizes = [genome.size for genome in self.genomes], self.architecture.sizes
         if found != sizes:
             raise InputError(f"genomes of a network have lengths {found}: its architecture needs {sizes}")
+        broken = [i for i, genome in enumerate(self.genomes) if not np.isfinite(genome).all()]
+        if broken:
+            raise InputError(f"genomes {broken} of a network have weights that are not finite: train it anew")
 
     @property
     def parameters(self) -> int:

@@ -64,21 +64,26 @@ class Team:
         Actions are decoded from the order and the signs of outputs, which tanh does not change; but in
         float32 it makes all that are beyond 9 equal to 1.
         """
-        result = np.zeros((len(observations), self._outputs), np.float32)  # if nothing leads to them
+        total = np.zeros((len(observations), self._outputs), np.float32)  # if nothing leads to outputs
         now = {"input": observations}
-        for name in self._order:
-            total = np.zeros((len(observations), self._sizes[name]), np.float32)
-            if ("bias", name) in self._rows:
-                total += self._rows["bias", name][:, :, 0]
-                total += self._rows["loop", name][:, :, 0] * self._last[name]
-            for key, start, delayed in self._into[name]:
-                values = self._last[start] if delayed else now[start]
-                total += np.matmul(self._rows[key], values[:, :, None])[:, :, 0]
-            now[name] = np.tanh(total) if not name.endswith("input") else total
-            result = total
+        with np.errstate(invalid="ignore"):  # some BLAS set the flag for finite numbers too (numpy #24067)
+            for name in self._order:
+                total = self._before_tanh(name, now)
+                now[name] = total if name.endswith("input") else np.tanh(total)
         for name in self._last:
             self._last[name] = now[name]
-        return result
+        return total
+
+    def _before_tanh(self, name: str, now: dict[str, np.ndarray]) -> np.ndarray:
+        """What a layer gets from those before it, and from the step before, `[rows, size]`."""
+        total = np.zeros((len(now["input"]), self._sizes[name]), np.float32)
+        if ("bias", name) in self._rows:
+            total += self._rows["bias", name][:, :, 0]
+            total += self._rows["loop", name][:, :, 0] * self._last[name]
+        for key, start, delayed in self._into[name]:
+            values = self._last[start] if delayed else now[start]
+            total += np.matmul(self._rows[key], values[:, :, None])[:, :, 0]
+        return total
 
 
 def _evolves(key: Key) -> bool:
