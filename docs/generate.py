@@ -11,8 +11,10 @@ tasks), `limit` (how near it is to what is possible), `decoders` (the benchmark 
 (that of balancing and schedules), `errors` (mean errors of a summary.json beside those of the dissertation's
 Table 7.1), `search` (a search for modules), `topologies` (evolved routes beside looks), `routing` (the
 benchmark of evolved routes), `workers` (that of the search), `groups` (tasks in known groups), `crossmodal`
-(models of different kinds together), `generation` (the benchmark of generated weights). A file that does not
-exist yet gives a line that says so.
+(models of different kinds together), `generation` (the benchmark of generated weights), `scores`, `transfer`
+and `prediction` (networks that play games: final scores, what reuse gained, whether that was to be
+expected), `playing` (their benchmark). A file that does not exist yet gives a line that says so. `grids` has
+no file: it is what a module of the package says (the classes of objects of Atari games).
 
   python docs/generate.py           writes all parts
   python docs/generate.py --check   writes nothing; exit code 1 if a part is not what its file says
@@ -45,9 +47,12 @@ def generated(text: str, results: Path) -> str:
 
     def part(match: re.Match[str]) -> str:
         kind, file = match["kind"], match["file"]
-        if kind not in PARTS:
-            raise SystemExit(f"unknown kind of generated part {kind!r}: there are {', '.join(PARTS)}")
+        if kind not in {*PARTS, *OF_THE_PACKAGE}:
+            known = ", ".join([*PARTS, *OF_THE_PACKAGE])
+            raise SystemExit(f"unknown kind of generated part {kind!r}: there are {known}")
         path = results / file
+        if kind in OF_THE_PACKAGE:
+            return f"<!-- {kind}: {file} -->\n\n{OF_THE_PACKAGE[kind]()}\n\n<!-- end -->"
         body = PARTS[kind](json.loads(path.read_text(encoding="utf-8"))) if path.exists() else _absent(file)
         return f"<!-- {kind}: {file} -->\n\n{body.strip()}\n\n<!-- end -->"
 
@@ -547,6 +552,190 @@ def generation(result: dict[str, Any]) -> str:
     )
 
 
+# ------------------------------------------------------------------ games
+
+CONTROLS = ("scratch", "random")
+
+
+def grids() -> str:
+    """The classes of objects of the Atari games, and what it takes to play them."""
+    from moduli.games.atari import FEATURES, GAMES, KINDS
+
+    rows = [
+        [
+            f"`{name}`",
+            title,
+            ", ".join(KINDS[name]),
+            str(80 * len(KINDS[name])),
+            ", ".join(sorted(FEATURES[name])),
+        ]
+        for name, title in GAMES.items()
+    ]
+    table = _table(["name", "game", "classes of objects", "inputs", "what it takes (Figure 4.2)"], rows)
+    return table.replace("---:", "---")  # words, not numbers
+
+
+def scores(result: dict[str, Any]) -> str:
+    """Conditions, final scores beside those that were published, and scores on fresh episodes."""
+    from moduli.games.analysis import PUBLISHED
+
+    final, fresh, there = [], [], []
+    for row in result["table"]:
+        name, best = _game(row["game"]), row["best"]
+        setups = [("scratch", None), ("random", None), ("transfer", None), ("transfer", best)]
+        found = [[run for run in result["runs"] if _is_of(run, row["game"], *setup)] for setup in setups]
+        source = f" ({_game(best)})" if best else ""
+        cells = [_of_runs([run["scores"][-1] for run in runs]) for runs in found]
+        final.append([name, *cells[:-1], cells[-1] + source])
+        tests = [[run["test"] for run in runs if run["test"] is not None] for runs in found]
+        fresh.append([name, *map(_of_runs, tests)])
+        if row["game"] in PUBLISHED:
+            known = PUBLISHED[row["game"]]
+            numbers = [
+                f"{n:g}" for n in (known.scratch, known.random, known.transfer, known.human, known.dqn)
+            ]
+            numbers[2] += f" ({_game(known.source)})"
+            there.append([name, *numbers])
+    best = "transfer, best source"
+    head = ["game", "scratch", "random", "transfer, all sources", best]
+    return "\n\n".join(
+        [
+            _searches(result),
+            "Final scores: the highest mean of a few episodes in a whole search.",
+            _table(head, final),
+            "The networks of these searches in fresh episodes, by which nothing was chosen:",
+            _table([*head[:-1], "transfer, the same source"], fresh),
+            "Means over searches, standard deviations in parentheses. Table 4.1 of the dissertation has, at "
+            "its scale (human and DQN after Mnih et al. 2015):",
+            _table([*head[:3], best, "human", "DQN"], there),
+            _picture(
+                "Score by generation of every game, under transfer, random and scratch", "games_curves.png"
+            ),
+            "*After Figure 4.3. Transfer is over all sources.*",
+        ]
+    )
+
+
+def transfer(result: dict[str, Any]) -> str:
+    """Transfer effectiveness of all pairs against each control, and how many gain."""
+    targets = list(dict.fromkeys(pair["target"] for pair in result["pairs"]))
+    sources = [game for game in result["games"] if any(pair["source"] == game for pair in result["pairs"])]
+    worth = {(pair["source"], pair["target"]): pair["effectiveness"] for pair in result["pairs"]}
+    generations = ", ".join(map(str, result["generations"]))
+    parts = [
+        f"Success is the sum of the mean scores at generations {generations}; effectiveness is the "
+        "difference of two successes over the range of the game's final scores."
+    ]
+    for control in (control for control in CONTROLS if control in result["graphs"]):
+        rows = []
+        for source in sources:
+            values = [worth.get((source, target), {}).get(control) for target in targets]
+            rows.append([_game(source), *(number_text(value, 2, sign=True) for value in values)])
+        known = sum(numbers[control] is not None for numbers in worth.values())
+        parts += [
+            f"Against {control}, {len(result['graphs'][control])} of {known} pairs gain:",
+            _table(["source ↓ target →", *map(_game, targets)], rows),
+        ]
+    seen = _picture("Graphs of the pairs that gain, against scratch and random", "games_transferability.png")
+    return "\n\n".join([*parts, seen, "*After Figure 4.5: an arrow where the effectiveness is positive.*"])
+
+
+def prediction(result: dict[str, Any]) -> str:
+    """Complexity of games, correlation of predicted and actual effectiveness, weights of indicators."""
+    games = [
+        [_game(game), ", ".join(result["features"].get(game, [])) or "–", number_text(time, 1)]
+        for game, time in result["complexity"].items()
+    ]
+    parts = [_table(["game", "what it takes", "generations to threshold"], games)]
+    found = result["predictions"]
+    known = {control: each for control, each in found.items() if each["r"] is not None}
+    if known:
+        rows = [
+            [control, str(len(each["pairs"])), number_text(each["r"], 2), p_text(each["p"])]
+            for control, each in known.items()
+        ]
+        parts.append(_table(["against", "pairs", "R", "p"], rows))
+    fitted = {control: each["coefficients"] for control, each in found.items() if each["coefficients"]}
+    if fitted:
+        names = next(iter(fitted.values()))
+        rows = [
+            [name, *(number_text(each[name], 2, sign=True) for each in fitted.values())] for name in names
+        ]
+        parts.append(_table(["indicator", *(f"against {control}" for control in fitted)], rows))
+    parts += [each["note"] for each in found.values() if each["note"]]
+    return "\n\n".join(parts)
+
+
+def playing(result: dict[str, Any]) -> str:
+    """Frames per second of networks at play, beside the emulator alone and a plain loop; two workers."""
+    ratios = result["ratios"]
+    fast, micro = [], []
+    for game, rates in result["frames_per_second"].items():
+        shares = [
+            _times(ratios[f"{game}: {ours} / emulator alone"], 100, " %")
+            for ours in ("ours", "ours with a source")
+        ]
+        over_plain = [
+            _times(ratios[f"{game}: {what} / plain loop"], 1, "×") for what in ("ours", "emulator alone")
+        ]
+        fast.append([_game(game), *shares, *over_plain, *(f"{rates[what]:,}" for what in ("bare", "ours"))])
+        taken = result["microseconds_per_frame"][game]
+        parts = ("bare", "emulator and actions", "observation", "network")
+        micro.append([_game(game), *(f"{taken[what]:.1f}" for what in parts)])
+    head = ["game", "of the emulator's speed", "with a source", "over the plain loop", "at most"]
+    start = result["start_up_microseconds"]
+    return "\n\n".join(
+        [
+            f"{_machine(result)} Medians of {next(iter(ratios.values()))['runs']} turns, and the range.",
+            _table([*head, "frames/s, emulator alone", "ours"], fast),
+            "Microseconds of a frame, and what they are spent on:",
+            _table(["game", "emulator alone", "emulator and actions", "observation", "network"], micro),
+            f"An emulator takes {start['emulator'] / 1000:.0f} ms to open, an episode "
+            f"{start['episode']:.0f} µs to begin. Two workers play a generation "
+            f"{_times(ratios['two workers / one'], 1, '×')} as fast as one.",
+        ]
+    )
+
+
+def _times(ratio: dict[str, float], scale: float, unit: str) -> str:
+    """How many times as fast, from a ratio of times."""
+    digits = 0 if scale > 1 else 2
+    median, low, high = (f"{scale / ratio[key]:.{digits}f}" for key in ("median", "max", "min"))
+    return f"{median}{unit} ({low} to {high})"
+
+
+def _searches(result: dict[str, Any]) -> str:
+    """How many searches of which size."""
+    runs, sizes = result["runs"], {**result["settings"]}
+    seeds = len({run["seed"] for run in runs})
+    count = {
+        name: sum(run["condition"] == name for run in runs) for name in ("scratch", "transfer", "random")
+    }
+    kinds = ", ".join(f"{number} {name}" for name, number in count.items())
+    size = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in sizes.items())
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    notes = "".join(f" {note}" for note in result["notes"] if not note.startswith("No prediction"))
+    return f"{len(runs)} searches ({kinds}), {seeds} seed{'s' * (seeds != 1)}. {size}. {versions}.{notes}"
+
+
+def _is_of(run: dict[str, Any], game: str, condition: str, source: str | None) -> bool:
+    return run["game"] == game and run["condition"] == condition and source in (None, run["source"])
+
+
+def _of_runs(values: Sequence[float]) -> str:
+    if not values:
+        return "–"
+    return f"{_mean_of(values, 0 if max(values) >= 100 else 2)}, n = {len(values)}"
+
+
+def _game(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _picture(text: str, file: str) -> str:
+    return f"![{text}](images/{file})"
+
+
 def _shown(values: Sequence[float], metric: str) -> list[float]:
     return [100 * value for value in values] if metric == "error" else list(values)
 
@@ -596,7 +785,12 @@ PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "groups": groups,
     "crossmodal": crossmodal,
     "generation": generation,
+    "scores": scores,
+    "transfer": transfer,
+    "prediction": prediction,
+    "playing": playing,
 }
+OF_THE_PACKAGE: dict[str, Callable[[], str]] = {"grids": grids}
 
 
 def main() -> None:

@@ -2,9 +2,10 @@
 
   python docs/images/make_images.py
 
-`routes.png` needs nothing. `demo.png` is the comparison figure of the report of `make demo`, drawn from
-`results/demo/summary.json`, which is a copy of `runs/demo/summary.json`. The others are copies of figures
-that the experiments wrote into `results/`.
+`routes.png`, `games.png`, `games_seen.png` and `games_complexity.png` need nothing. `games_play.png` is an
+episode of a network of the experiment `grusm_atari`, drawn if that is in `runs/`. `demo.png` is the
+comparison figure of the report of `make demo`, drawn from `results/demo/summary.json`, which is a copy of
+`runs/demo/summary.json`. The others are copies of figures that the experiments wrote into `results/`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import shutil
 from pathlib import Path
 
 import torch
+from draw_games import architecture, complexity, seen, strip
 from matplotlib.figure import Figure
 
 import moduli
@@ -23,6 +25,9 @@ from moduli.sharing import draw_route
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parents[1] / "results"
+PLAYER = (
+    HERE.parents[1] / "runs" / "grusm_atari" / "cpu" / "transfer" / "space_invaders-from-freeway" / "seed0"
+)
 COPIES = {
     "soft_uci.png": "soft_uci/cpu/metric/curves.png",
     "soft_random_patterns.png": "soft_random_patterns/cpu/figure.png",
@@ -56,6 +61,8 @@ COPIES = {
     "muir_small_sharing.png": "muir_crossmodal_small/cpu/sharing.png",
     "muir_small_layers.png": "muir_crossmodal_small/cpu/layers.png",
     "muir_large_sharing.png": "muir_crossmodal_large/cpu/sharing.png",
+    "games_curves.png": "grusm_atari/cpu/game-curves.png",
+    "games_transferability.png": "grusm_atari/cpu/transferability.png",
 }
 
 
@@ -82,7 +89,15 @@ def routes() -> Figure:
 
 
 def main() -> None:
-    (HERE / "routes.png").write_bytes(png(routes(), dpi=110))
+    drawn = {
+        "routes": routes(),
+        "games": architecture(),
+        "games_seen": seen(),
+        "games_complexity": complexity(),
+    }
+    for name, figure in drawn.items():
+        (HERE / f"{name}.png").write_bytes(png(figure, dpi=110))
+    strip(PLAYER, HERE / "games_play.png")
     summary = RESULTS / "demo" / "summary.json"
     if summary.exists():
         (HERE / "demo.png").write_bytes(png(comparison_figure(read_summary(summary)), dpi=110))

@@ -16,14 +16,17 @@ import pandas as pd
 import pytest
 import typer
 import yaml
+from made_up_games import write_experiment
 
 import moduli
 from moduli.cli.main import app
+from moduli.games.analysis import analyse
 from moduli.runs import read_run_file
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-ROOMS = ("balancing", "data", "evaluation", "evolution", "evolution.evaluators", "functional", "hypermodules",
+ROOMS = ("balancing", "data", "evaluation", "evolution", "evolution.evaluators", "functional", "games",
+         "games.analysis", "games.atari", "hypermodules",
          "modules", "modules.networks", "pseudotasks", "qls", "report", "runs", "scheduling", "search",
          "sharing", "tasks", "tasks.tables", "training")  # fmt: skip
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -306,6 +309,61 @@ def test_a_comparison_is_written_with_its_summed_loss(generate):
     assert f"| hard | {loss:.3f} ± " in text
     assert "2 seeds" in text
     assert "| hard | +0.00 % |" in text  # one task: hard and single are the same model
+
+
+def test_searches_of_games_are_written_beside_published_scores(generate, tmp_path):
+    games = ("pong", "freeway", "boxing", "seaquest")
+    write_experiment(tmp_path, games, generations=10, seeds=2)
+    analysis = analyse(tmp_path, generations=[1, 10])
+    about = {"settings": {"max_frames": 1500}, "versions": {"moduli": "1"}}
+    result = generate.json.loads(generate.json.dumps({**about, **analysis.to_json()}))
+
+    text = generate.scores(result)
+    assert "40 searches (8 scratch, 24 transfer, 8 random), 2 seeds. max frames 1500. moduli 1." in text
+    runs = [run for run in analysis.runs if run.game == "pong" and run.condition == "transfer"]
+    finals, tests = [run.final for run in runs], [run.test for run in runs]
+    for values in (finals, tests):  # over all sources
+        assert f"| {np.mean(values):.2f} ({np.std(values, ddof=1):.2f}), n = 6 |" in text
+    assert "| pong | 0 | 21 | 10 (asterix) | 9.3 | 18.9 |" in text
+
+    text, pair = generate.transfer(result), analysis.pairs[0]
+    gains = len(analysis.graphs["random"])
+    assert "at generations 1, 10;" in text
+    assert f"Against random, {gains} of 12 pairs gain:" in text
+    assert f"{abs(pair.effectiveness['scratch']):.2f}" in text
+
+    text, found = generate.prediction(result), analysis.predictions["scratch"]
+    assert f"| freeway | delayed rewards, vertical | {analysis.complexity['freeway']:.1f} |" in text
+    assert f"| scratch | 12 | {found.r:.2f} |".replace("-", "−") in text.replace("-", "−")
+
+
+def test_playing_is_written_as_a_share_of_the_limit(generate):
+    ratio = {"median": 1.25, "min": 1.0, "max": 2.0, "runs": 3}
+    others = ("emulator alone", "plain loop")
+    ratios = {f"pong: {a} / {b}": ratio for a in ("ours", "ours with a source", *others[:1]) for b in others}
+    text = generate.playing(
+        {
+            "device": "test",
+            "threads": 1,
+            "versions": {"torch": "2"},
+            "ratios": {**ratios, "two workers / one": {**ratio, "median": 0.5, "min": 0.5}},
+            "frames_per_second": {"pong": {"bare": 10_000, "ours": 8_000}},
+            "microseconds_per_frame": {
+                "pong": {"bare": 100, "emulator and actions": 110, "observation": 10, "network": 5}
+            },
+            "start_up_microseconds": {"emulator": 90_000, "episode": 30},
+        }
+    )
+    share, times = "80 % (50 to 100)", "0.80× (0.50 to 1.00)"
+    assert f"| pong | {share} | {share} | {times} | {times} | 10,000 | 8,000 |" in text
+    assert "| pong | 100.0 | 110.0 | 10.0 | 5.0 |" in text
+    assert "2.00× (0.50 to 2.00) as fast as one" in text
+
+
+def test_what_atari_games_show_is_written_from_the_package(generate, tmp_path):
+    page = generate.generated("<!-- grids: moduli.games.atari -->\n<!-- end -->\n", tmp_path)
+    assert "| `freeway` | Freeway | self, cars | 160 | delayed rewards, vertical |" in page
+    assert generate.generated(page, tmp_path) == page
 
 
 def test_an_unknown_part_is_refused(generate, tmp_path):

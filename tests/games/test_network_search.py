@@ -13,8 +13,8 @@ from toy import Cue
 
 from moduli.errors import InputError, Interrupted, RunError
 from moduli.evolution.evaluators import Processes
+from moduli.games.episodes import play
 from moduli.games.networks import EVERYWHERE, Architecture, Networks, Neuron, random_network
-from moduli.games.play import play
 from moduli.games.saved import load_network
 from moduli.games.search import evolve_network
 

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image, ImageSequence
 
 from moduli.errors import InputError, MissingExtra
+from moduli.games.episodes import play
 from moduli.games.gymnasium_game import GymnasiumGame
 from moduli.games.networks import Architecture, Networks, Neuron, random_network
-from moduli.games.play import play
 from moduli.games.recording import Frame, Recording, record
 
 GAME = GymnasiumGame("tiny_environment:Tiny-v0", max_steps=40)

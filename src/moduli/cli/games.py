@@ -159,10 +159,12 @@ def analyse(
 
     Example: `moduli games analyse runs/games`
     """
+    from moduli.games.analysis import GENERATIONS
     from moduli.report.games import write_analysis
 
-    chosen = {"generations": _numbers(at)} if at is not None else {}
-    say(f"analysis: {write_analysis(folder, to or folder / 'analysis', **chosen)}")
+    generations = GENERATIONS if at is None else _numbers(at)
+    page = write_analysis(folder, to or folder / "analysis", generations=generations)
+    say(f"analysis: {page}")
 
 
 @app.command("list")

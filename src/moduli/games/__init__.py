@@ -3,6 +3,7 @@
 from moduli.games.analysis import analyse
 from moduli.games.arena import Arena, Game
 from moduli.games.atari import AtariGame
+from moduli.games.episodes import Played, play
 from moduli.games.gymnasium_game import GymnasiumGame
 from moduli.games.named import game_named
 from moduli.games.networks import (
@@ -15,7 +16,6 @@ from moduli.games.networks import (
     Source,
     random_network,
 )
-from moduli.games.play import Played, play
 from moduli.games.recording import Recording, record
 from moduli.games.saved import load_network, save_network
 from moduli.games.search import Evolved, NetworkSearch, evolve_network

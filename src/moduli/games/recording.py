@@ -13,8 +13,8 @@ import numpy as np
 from moduli.errors import InputError, MissingExtra
 from moduli.files import write_file
 from moduli.games.arena import Game
+from moduli.games.episodes import check_shape
 from moduli.games.networks import Network, Networks
-from moduli.games.play import check_shape
 from moduli.games.team import Team
 
 LEAST_WIDTH, MOST_WIDTH = 160, 480

@@ -21,8 +21,8 @@ from moduli.evolution import esp
 from moduli.evolution.evaluators import Evaluator, InProcess, Job, Journal, Watcher, Workers
 from moduli.files import finite, read_json, write_json
 from moduli.games.arena import Game
+from moduli.games.episodes import play
 from moduli.games.networks import Architecture, Network, Networks, Neuron, Source
-from moduli.games.play import play
 from moduli.games.saved import save_network
 from moduli.games.settings import Esp
 from moduli.games.subpopulations import Subpopulations
@@ -163,8 +163,8 @@ class NetworkSearch:
         self._records.append(
             {
                 "generation": number,
-                "best": means.max(),
-                "mean": means.mean(),
+                "best": float(means.max()),
+                "mean": float(means.mean()),
                 "best_so_far": self._fitness,
                 "event": event,
                 "recruits": recruits,

@@ -20,9 +20,9 @@ from moduli.errors import InputError, Interrupted, RunError, did_you_mean
 from moduli.evolution.evaluators import Evaluator, InProcess, Processes, Watcher
 from moduli.files import read_json
 from moduli.games.arena import Game
+from moduli.games.episodes import play
 from moduli.games.named import game_from_json, game_named
 from moduli.games.networks import Network, Networks, random_network
-from moduli.games.play import play
 from moduli.games.saved import load_network
 from moduli.games.search import Esp, NetworkSearch
 
