@@ -90,7 +90,7 @@ def test_more_generations_go_on(folder):
 
 def test_a_search_that_was_stopped_goes_on_to_the_same_result(trained, tmp_path, monkeypatch):
     words = ("train", "--games", CART, "--out", tmp_path, "--seeds", 2, *TINY)
-    played, calls = search._played, []
+    played, calls = search.played, []
 
     def stopped(game, content):
         calls.append(game)
@@ -98,7 +98,7 @@ def test_a_search_that_was_stopped_goes_on_to_the_same_result(trained, tmp_path,
             raise KeyboardInterrupt
         return played(game, content)
 
-    monkeypatch.setattr(search, "_played", stopped)
+    monkeypatch.setattr(search, "played", stopped)
     result = moduli(*words)
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1] == (

@@ -4,6 +4,7 @@ from moduli.games.analysis import analyse
 from moduli.games.arena import Arena, Game
 from moduli.games.atari import AtariGame
 from moduli.games.episodes import Played, play
+from moduli.games.found import Evolved
 from moduli.games.gymnasium_game import GymnasiumGame
 from moduli.games.named import game_named
 from moduli.games.networks import (
@@ -18,7 +19,7 @@ from moduli.games.networks import (
 )
 from moduli.games.recording import Recording, record
 from moduli.games.saved import load_network, save_network
-from moduli.games.search import Evolved, NetworkSearch, evolve_network
+from moduli.games.search import NetworkSearch, evolve_network
 from moduli.games.settings import Esp
 from moduli.games.sweep import plan_random, plan_scratch, plan_transfer, run_plans
 from moduli.games.team import Team

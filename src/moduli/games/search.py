@@ -10,63 +10,23 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from moduli.errors import InputError, Interrupted, RunError
+from moduli.errors import InputError, Interrupted
 from moduli.evolution import esp
-from moduli.evolution.evaluators import Evaluator, InProcess, Job, Journal, Watcher, Workers
+from moduli.evolution.evaluators import Evaluator, InProcess, Watcher
 from moduli.files import finite, read_json, write_json
 from moduli.games.arena import Game
-from moduli.games.episodes import play
+from moduli.games.found import Candidate, Evolved
+from moduli.games.jobs import Jobs, played
 from moduli.games.networks import Architecture, Network, Networks, Neuron, Source
 from moduli.games.saved import save_network
 from moduli.games.settings import Esp
 from moduli.games.subpopulations import Subpopulations
-
-TOGETHER = 10
-"""Networks that are evaluated by one job: enough to fill the slots, few enough for many workers."""
-
-
-@dataclass(frozen=True, eq=False)
-class Candidate:
-    """A network that did well.
-
-    Attributes:
-        network: what it is.
-        generation: in which it was found.
-        scores: of its trials.
-    """
-
-    network: Network
-    generation: int
-    scores: list[float]
-
-    @property
-    def fitness(self) -> float:
-        return float(np.mean(self.scores))
-
-
-@dataclass
-class Evolved:
-    """What a search found.
-
-    Attributes:
-        network: the best one.
-        fitness: its mean score when it was found: one of the highest of many, so flattered by chance.
-        generations: a record for each, see `search.json`.
-        test: scores of the network in fresh episodes, read once.
-        settings: of the search.
-    """
-
-    network: Network
-    fitness: float
-    generations: list[dict[str, Any]]
-    test: list[float] = field(default_factory=list)
-    settings: dict[str, Any] = field(default_factory=dict)
 
 
 class NetworkSearch:
@@ -123,15 +83,16 @@ class NetworkSearch:
         self._begin()
         with _folder(self.folder) as folder:
             write_json(folder / "settings.json", self._check_settings(folder))
-            self._journal = _Successes(folder / "journal.jsonl")
             try:
-                with self.evaluator.open(_played, self.game) as workers:
+                with self.evaluator.open(played, self.game) as workers:
+                    journal = folder / "journal.jsonl"
+                    self._jobs = Jobs(self.game, workers, journal, self._rng, self.progress)
                     for generation in range(1, self.esp.generations + 1):
-                        self._generation(workers, generation, folder)
+                        self._generation(generation, folder)
                         if self.esp.target is not None and self._fitness >= self.esp.target:
                             break
-                    best = self._confirmed(workers)
-                    test = self._fresh(workers, best.network, "test")
+                    best = self._confirmed()
+                    test = self._fresh(best.network, "test")
             except KeyboardInterrupt:
                 kept = "what was finished is kept" if self.folder else "without a folder nothing is kept"
                 done = len(self._records)
@@ -151,15 +112,16 @@ class NetworkSearch:
         self._stale = self._bursts = 0
         self._saved: Candidate | None = None
 
-    def _generation(self, workers: Workers, number: int, folder: Path) -> None:
+    def _generation(self, number: int, folder: Path) -> None:
         """Evaluates a generation, and breeds the next."""
         rng, recruits = self._rng("generation", number), len(self._populations)
         networks, chosen = self._populations.networks(rng)
-        scores, steps = self._play(workers, networks, self.esp.trials, f"generation {number}")
+        best = f", best {self._fitness:.6g}" if self._best else ""
+        scores, steps = self._jobs.play(networks, self.esp.trials, f"generation {number}", best)
         means = scores.mean(1)
         better = self._note_best(networks, scores, number)
         fitness = self._populations.learn(chosen, means)
-        event = self._next(workers, rng, fitness, better, number)
+        event = self._next(rng, fitness, better, number)
         self._records.append(
             {
                 "generation": number,
@@ -171,7 +133,7 @@ class NetworkSearch:
                 "steps": steps,
             }
         )
-        if self._journal.added:  # else this generation is bred again, and what is on disk knows more
+        if self._jobs.played:  # else this generation is bred again, and what is on disk knows more
             self._save(folder, self._best[0])
 
     def _note_best(self, networks: Networks, scores: np.ndarray, number: int) -> bool:
@@ -191,9 +153,7 @@ class NetworkSearch:
         """The highest score so far."""
         return self._best[0].fitness if self._best else esp.UNTESTED
 
-    def _next(
-        self, workers: Workers, rng: np.random.Generator, fitness: np.ndarray, better: bool, number: int
-    ) -> str | None:
+    def _next(self, rng: np.random.Generator, fitness: np.ndarray, better: bool, number: int) -> str | None:
         """The next generation, by breeding or by a burst; what happened, if anything did.
 
         A second burst in a row brings a recruit along: a source while one waits, else a unit.
@@ -204,7 +164,7 @@ class NetworkSearch:
             self._populations.breed(rng, fitness)
             return None
         self._stale, self._bursts = 0, self._bursts + 1
-        removed = self.esp.lesion and self._bursts == 2 and self._remove_useless(workers, number)
+        removed = self.esp.lesion and self._bursts == 2 and self._remove_useless(number)
         self._populations.burst(rng)
         if self._bursts < 2:
             return "burst"
@@ -214,7 +174,7 @@ class NetworkSearch:
         self._populations.recruit(rng, self._waiting.pop(0) if self._waiting else Neuron())
         return "recruit"
 
-    def _remove_useless(self, workers: Workers, number: int) -> bool:
+    def _remove_useless(self, number: int) -> bool:
         """Removes units without which the best network scores no less; whether there was one."""
         populations, best = self._populations, self._best[0].network
         before = len(populations)
@@ -223,7 +183,7 @@ class NetworkSearch:
                 rest = best.genomes[:unit] + best.genomes[unit + 1 :]
                 without = Network(best.architecture.without_unit(unit), rest)
                 title = f"generation {number}, {len(populations)} recruits without unit {unit}"
-                scores, _ = self._play(workers, Networks.of(without), self.esp.trials, title)
+                scores, _ = self._jobs.play(Networks.of(without), self.esp.trials, title)
                 if scores.mean() >= self._fitness:
                     populations.remove(unit)
                     best = replace(without, architecture=populations.architecture)
@@ -232,45 +192,27 @@ class NetworkSearch:
                 break
         return len(populations) < before
 
-    # -------------------------------------------------------------- playing
+    # -------------------------------------------------------------- the end
 
-    def _play(self, workers: Workers, networks: Networks, trials: int, title: str) -> tuple[np.ndarray, int]:
-        """Scores `[G, trials]`, and how many actions were taken."""
-        seeds = self._seeds(title, (len(networks), trials))
-        parts = [slice(start, start + TOGETHER) for start in range(0, len(networks), TOGETHER)]
-        contents = [(networks[part], seeds[part]) for part in parts]
-        jobs = [Job(_id(part, *content), content) for part, content in zip(parts, contents, strict=True)]
-        done: dict[str, Any] = {}
-        said = f"{self.game.name}, {title}" + (f", best {self._fitness:.6g}" if self._records else "")
-        for result in workers.run(jobs, self.progress, self._journal, said):
-            if result.error is not None:
-                raise RunError(f"{self.game.name}, {title}: {result.error}; earlier results are kept")
-            done[result.id] = result.value
-        scores = np.concatenate([np.asarray(done[job.id]["scores"]) for job in jobs])
-        return scores, sum(done[job.id]["steps"] for job in jobs)
-
-    def _confirmed(self, workers: Workers) -> Candidate:
+    def _confirmed(self) -> Candidate:
         """The finalist that does best in fresh episodes."""
         if len(self._best) == 1:
             return self._best[0]
         means = [
-            np.mean(self._fresh(workers, candidate.network, f"finalist {place}"))
+            np.mean(self._fresh(candidate.network, f"finalist {place}"))
             for place, candidate in enumerate(self._best, start=1)
         ]
         return self._best[int(np.argmax(means))]
 
-    def _fresh(self, workers: Workers, network: Network, title: str) -> list[float]:
+    def _fresh(self, network: Network, title: str) -> list[float]:
         """Scores of a network in episodes that it was not chosen by."""
         copies = -(-self.esp.test // self.esp.trials)
-        scores, _ = self._play(workers, Networks.of(*[network] * copies), self.esp.trials, title)
+        scores, _ = self._jobs.play(Networks.of(*[network] * copies), self.esp.trials, title)
         return scores.ravel()[: self.esp.test].tolist()
 
     def _rng(self, *what: str | int) -> np.random.Generator:
         words = "/".join(str(word) for word in (self.seed, *what))
         return np.random.default_rng(int.from_bytes(hashlib.sha256(words.encode()).digest()[:16]))
-
-    def _seeds(self, title: str, shape: tuple[int, int]) -> np.ndarray:
-        return self._rng("episodes", title).integers(2**31, size=shape)
 
     # -------------------------------------------------------------- checks and records
 
@@ -367,31 +309,6 @@ def evolve_network(
     where = Path(folder) if folder is not None else None
     watcher = progress() if callable(progress) else progress
     return NetworkSearch(game, sources, Esp(**settings), evaluator, where, seed, watcher).run()
-
-
-class _Successes(Journal):
-    """Keeps no failures: an episode that failed is played again when the search goes on."""
-
-    added = 0  # in this process
-
-    def add(self, record: dict[str, Any]) -> None:
-        if record["error"] is None:
-            super().add(record)
-            self.added += 1
-
-
-def _played(game: Game, content: tuple[Networks, np.ndarray]) -> dict[str, Any]:
-    """In the worker: some networks play their episodes."""
-    played = play(game, *content)
-    return {"scores": played.scores.tolist(), "steps": int(played.lengths.sum())}
-
-
-def _id(part: slice, networks: Networks, seeds: np.ndarray) -> str:
-    """The id of a job, which tells what is played by whom: no other one in a search has it."""
-    content = hashlib.sha256(seeds.tobytes())
-    for genomes in networks.genomes:
-        content.update(genomes.tobytes())
-    return f"networks {part.start + 1} to {part.start + len(networks)} ({content.hexdigest()[:16]})"
 
 
 def _fingerprint(network: Network) -> str:

@@ -24,7 +24,8 @@ from moduli.games.episodes import play
 from moduli.games.named import game_from_json, game_named
 from moduli.games.networks import Network, Networks, random_network
 from moduli.games.saved import load_network
-from moduli.games.search import Esp, NetworkSearch
+from moduli.games.search import NetworkSearch
+from moduli.games.settings import Esp
 
 
 @dataclass(frozen=True)
