@@ -24,6 +24,7 @@ from moduli.evolution.evaluators import (
     Ray,
     Unwatched,
 )
+from moduli.evolution.evaluators.folder import check_settings, keep_settings
 
 
 def work(shared, content):
@@ -332,3 +333,16 @@ def test_ray_gives_the_same_results_also_when_an_actor_dies(here, tmp_path):
     assert results.pop("unlucky").value["sum"] == 93.0
     assert results.pop("t").value == 1
     assert plain(results) == plain(done(here[0], TROUBLE))
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [({"a": 1}, {"a": 2}), ({"a": {"b": 1}}, {"a": {}}), ({"a": {}}, {"a": {"b": 1}}), ({}, {"a": [1]})],
+)
+def test_a_folder_of_other_settings_is_refused(tmp_path, then, now):
+    keep_settings(tmp_path, then)
+    with pytest.raises(InputError, match="give another folder"):
+        check_settings(tmp_path, now)
+    check_settings(tmp_path, then)
+    check_settings(tmp_path, now, free=("a", "a.b"))
+    check_settings(tmp_path / "new", now)

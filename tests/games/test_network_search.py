@@ -222,12 +222,13 @@ def test_a_failed_episode_is_one_line_and_is_played_again(tmp_path):
         ({"seed": 1}, "of a search with seed 0, now it is 1: give another folder"),
         ({"trials": 2}, "with trials 4, now it is 2"),
         ({"sources": [source()]}, "with condition scratch, now it is transfer"),
+        ({"game": Cue(blank=3)}, "with game.blank 2, now it is 3"),
     ],
 )
 def test_a_folder_of_another_search_gives_one_line(tmp_path, changes, message):
     evolve_network(Cue(), folder=tmp_path, **SMALL)
     with pytest.raises(InputError, match=message):
-        evolve_network(Cue(), folder=tmp_path, **{**SMALL, **changes})
+        evolve_network(**{"game": Cue(), "folder": tmp_path, **SMALL, **changes})
 
 
 @pytest.mark.parametrize(

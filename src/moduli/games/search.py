@@ -6,10 +6,7 @@ Section 4.3.3 of Meyerson (2018).
 from __future__ import annotations
 
 import hashlib
-import json
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,8 @@ import numpy as np
 from moduli.errors import InputError, Interrupted
 from moduli.evolution import esp
 from moduli.evolution.evaluators import Evaluator, InProcess, Watcher
-from moduli.files import finite, read_json, write_json
+from moduli.evolution.evaluators.folder import check_settings, folder_of, keep_settings
+from moduli.files import read_json, write_json
 from moduli.games.arena import Game
 from moduli.games.found import Candidate, Evolved
 from moduli.games.jobs import Jobs, played
@@ -81,8 +79,9 @@ class NetworkSearch:
             Interrupted: after Ctrl-C; what was finished is kept if there is a folder.
         """
         self._begin()
-        with _folder(self.folder) as folder:
-            write_json(folder / "settings.json", self._check_settings(folder))
+        with folder_of(self.folder, "games") as folder:
+            check_settings(folder, self._settings(), _FREE)
+            keep_settings(folder, self._settings())
             try:
                 with self.evaluator.open(played, self.game) as workers:
                     journal = folder / "journal.jsonl"
@@ -237,21 +236,10 @@ class NetworkSearch:
         """
         if self.folder is None:
             return False
-        self._check_settings(self.folder)
+        check_settings(self.folder, self._settings(), _FREE)
         path = self.folder / "search.json"
         record: Any = read_json(path) if path.exists() else {"finished": False}
         return record["finished"] and record["settings"]["generations"] == self.esp.generations
-
-    def _check_settings(self, folder: Path) -> dict[str, Any]:
-        path, now = folder / "settings.json", json.loads(json.dumps(finite(self._settings())))
-        then = read_json(path) if path.exists() else now
-        for name, value in now.items():
-            if name != "generations" and then.get(name) != value:
-                raise InputError(
-                    f"{folder} is of a search with {name} {then.get(name)}, now it is {value}: "
-                    "give another folder"
-                )
-        return now
 
     def _save(self, folder: Path, best: Candidate, test: Sequence[float] | None = None) -> None:
         known = {"generation": best.generation, "fitness": best.fitness}
@@ -267,6 +255,9 @@ class NetworkSearch:
         if test is not None:
             content["test"] = {"scores": list(test), "mean": float(np.mean(test))}
         write_json(folder / "search.json", content)
+
+
+_FREE = ("generations",)  # may be another when a search goes on
 
 
 def evolve_network(
@@ -315,13 +306,3 @@ def _fingerprint(network: Network) -> str:
     """What tells a source from another."""
     content = hashlib.sha256(b"".join(genome.tobytes() for genome in network.genomes)).hexdigest()[:12]
     return f"{network.trained_on or 'random'} ({content})"
-
-
-@contextmanager
-def _folder(given: Path | None) -> Iterator[Path]:
-    """The folder of the search; one that is removed at the end if none is given."""
-    if given is not None:
-        yield given
-        return
-    with tempfile.TemporaryDirectory(prefix="moduli-games-") as temporary:
-        yield Path(temporary)

@@ -5,19 +5,17 @@ Algorithm 7.2 of Meyerson (2018).
 
 from __future__ import annotations
 
-import json
 import shutil
 import statistics
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from moduli.errors import InputError, Interrupted, RunError
+from moduli.errors import Interrupted, RunError
 from moduli.evolution.evaluators import Evaluator, InProcess, Job, Journal, Watcher, Workers
+from moduli.evolution.evaluators.folder import check_settings, folder_of, keep_settings
 from moduli.evolution.evolved import ModuleSet
 from moduli.evolution.model import EvolvingModel
 from moduli.evolution.population import (
@@ -29,7 +27,7 @@ from moduli.evolution.population import (
 )
 from moduli.evolution.ranges import Ranges
 from moduli.evolution.species import FAILED
-from moduli.files import finite, read_json, write_json
+from moduli.files import write_json
 from moduli.search.budget import Budget
 from moduli.search.ends import default_ends
 from moduli.search.found import Evaluation, Found, best_first
@@ -92,8 +90,9 @@ class ModuleSearch:
             Interrupted: after Ctrl-C; what was finished is kept if there is a folder.
         """
         self.example()
-        with _folder(self.folder) as folder:
-            self._check_settings(folder)
+        with folder_of(self.folder, "search") as folder:
+            check_settings(folder, self._settings())
+            keep_settings(folder, self._settings())
             self._generations, self._evaluations, self._finalists = [], [], []
             try:
                 with self.evaluator.open(evaluate_set, self.inner) as workers:
@@ -197,19 +196,6 @@ class ModuleSearch:
         """What must not change when a search goes on."""
         budget = {k: v for k, v in asdict(self.budget).items() if k not in _FREE}
         return {"seed": self.seed, **budget, **self.inner.to_json(), "ranges": self.ranges.to_json()}
-
-    def _check_settings(self, folder: Path) -> None:
-        path, now = folder / "settings.json", json.loads(json.dumps(finite(self._settings())))
-        if not path.exists():
-            write_json(path, now)
-            return
-        then = _flat(read_json(path))
-        for name, value in _flat(now).items():
-            if then.get(name) != value:
-                raise InputError(
-                    f"{folder} is of a search with {name} {then.get(name)}, now it is {value}: "
-                    "give another folder"
-                )
 
     def _record(
         self,
@@ -329,24 +315,6 @@ def search_modules(
     return ModuleSearch(inner, budget, ranges, evaluator, where, seed, watcher).run()
 
 
-@contextmanager
-def _folder(given: Path | None) -> Iterator[Path]:
-    """The folder of the search; one that is removed at the end if none is given."""
-    if given is not None:
-        yield given
-        return
-    with tempfile.TemporaryDirectory(prefix="moduli-search-") as temporary:
-        yield Path(temporary)
-
-
 def _check_some(evaluations: Sequence[Evaluation], who: str) -> None:
     if all(evaluation.error is not None for evaluation in evaluations):
         raise RunError(f"{who} failed, the first with: {evaluations[0].error}")
-
-
-def _flat(nest: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` as `{"a.b": 1}`."""
-    flat: dict[str, Any] = {}
-    for key, value in nest.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
