@@ -146,6 +146,17 @@ def test_the_control_has_random_networks_of_the_size_of_trained_ones(folder):
     assert (settings["condition"], settings["source"]) == ("random", None)
 
 
+def test_a_control_keeps_its_source_when_more_is_trained(folder):
+    words = ("transfer", folder, "--games", CART, "--sources", CAR, "--control", "--workers", 1)
+    assert moduli(*words).exit_code == 0
+    before = record(folder / "random" / CART / "seed0")
+    more = ("train", "--games", f"{CART},{CAR},Acrobot-v1", "--out", folder, "--seeds", 3, *TINY)
+    assert moduli(*more).exit_code == 0
+    assert moduli(*words).exit_code == 0
+    assert record(folder / "random" / CART / "seed0") == before
+    assert record(folder / "random" / CART / "seed2")["finished"]
+
+
 def test_what_is_given_to_transfer_is_changed_for_it_alone(folder):
     words = ("--games", CART, "--sources", CAR, "--seeds", 1, "--generations", 1, "--max-frames", 20)
     assert moduli("transfer", folder, *words, "--workers", 1).exit_code == 0

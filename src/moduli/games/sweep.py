@@ -23,7 +23,7 @@ from moduli.games.arena import Game
 from moduli.games.episodes import play
 from moduli.games.named import game_from_json, game_named
 from moduli.games.networks import Network, Networks, random_network
-from moduli.games.saved import load_network
+from moduli.games.saved import load_network, save_network
 from moduli.games.search import NetworkSearch
 from moduli.games.settings import Esp
 
@@ -121,7 +121,8 @@ def plan_random(
 
     The dissertation has random networks "with on average the same number of parameters" as trained ones.
     Here each has the architecture of the best network of some search from scratch, drawn among those of
-    other games, and weights as searches begin with.
+    other games, and weights as searches begin with. It is kept in the folder `source` of its search, which
+    goes on with it whatever else is learned from scratch meanwhile.
 
     Args:
         folder, games, seeds, played, **settings: see `plan_transfer`; seeds are those of the searches from
@@ -137,22 +138,34 @@ def plan_random(
     plans = []
     for seed in known if seeds is None else range(_at_least_one(seeds)):
         for name in games or list(found):
-            others = [trained for trained in champions if trained.name != name]
-            if not others:
-                raise InputError(
-                    f"{folder} has no game but {name} that was learned from scratch: a random source has the "
-                    "size of the network of another one, train one first"
-                )
-            rng = _rng(name, seed)
-            drawn = others[rng.integers(len(others))]
+            where = _folder(folder, "random", name, seed)
+            drawn, source = _random_source(where, name, seed, champions, folder)
             like = found.get(name, {}).get(seed, drawn)
             game, esp = game_named(name, like.settings["game"], **played or {}), like.esp(settings)
-            source = random_network(drawn.network().architecture, int(rng.integers(2**31)), esp.bound)
-            where = _folder(folder, "random", name, seed)
             plans.append(
                 Plan(f"{name} from a random network, seed {seed}", where, game, esp, seed, (source,))
             )
     return plans
+
+
+def _random_source(
+    where: Path, name: str, seed: int, champions: Sequence[Trained], folder: str | Path
+) -> tuple[Trained, Network]:
+    """A random network for a search in `where`, and the trained one whose architecture was drawn for it."""
+    others = [trained for trained in champions if trained.name != name]
+    if not others:
+        raise InputError(
+            f"{folder} has no game but {name} that was learned from scratch: a random source has the "
+            "size of the network of another one, train one first"
+        )
+    rng = _rng(name, seed)
+    drawn = others[rng.integers(len(others))]
+    if (where / "source" / "network.json").exists():
+        return drawn, load_network(where / "source")
+    bound = drawn.esp({}).bound
+    source = random_network(drawn.network().architecture, int(rng.integers(2**31)), bound)
+    save_network(source, where / "source")
+    return drawn, source
 
 
 def run_plans(
