@@ -7,7 +7,7 @@ curves, order of the games by complexity, transfer effectiveness and its predict
 
   scale   games   searches   generations   evaluations   trials   frames   time
   smoke       2          6             3             8        1      300   15 s
-  cpu         3         36            12            40        2    1 500   50 min on 2 idle CPU cores
+  cpu         3         36            12            40        2    1 500   1 hour on 2 CPU cores
   paper       8        360           200           100        5   50 000   7 000 hours of one CPU core
 
 Frames are those of the longest episode. What the dissertation leaves open is as in the defaults of `Esp` and
