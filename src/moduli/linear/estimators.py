@@ -1,0 +1,274 @@
+"""The two estimators: a method of `moduli.linear`, fitted to the samples of several tasks."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from scipy.special import expit
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from moduli.errors import InputError
+from moduli.linear.labels import TwoClasses
+from moduli.linear.losses import Logistic, Loss, Squared
+from moduli.linear.method import Method, Solution, Stop, count, number, one_of
+from moduli.linear.methods.sparse import GroupLasso
+from moduli.linear.problem import Centred, problem_of
+from moduli.linear.samples import Samples, TaskInputs, one_or_two_dimensional
+
+
+class _Linear(TaskInputs, BaseEstimator):
+    """What both estimators do alike."""
+
+    coef_: np.ndarray
+    intercept_: np.ndarray
+
+    def __init__(
+        self,
+        method: Method | None = None,
+        *,
+        fit_intercept: bool = True,
+        average: str = "tasks",
+        tol: float = 1e-6,
+        max_iter: int = 10_000,
+        warm_start: bool = False,
+        task_column: Any = None,
+    ):
+        self.method = method
+        self.fit_intercept = fit_intercept
+        self.average = average
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.task_column = task_column
+
+    def _solve(self, samples: Samples, loss: Loss) -> None:
+        """Fits, and notes what was found."""
+        stop = Stop(number("tol", self.tol, above=True), count("max_iter", self.max_iter))
+        average = one_of("average", self.average, ("tasks", "samples"))
+        method = GroupLasso() if self.method is None else self.method
+        if not isinstance(method, Method):
+            raise InputError(f"method is {method!r}: give a method of moduli.linear, such as GroupLasso()")
+        centred = problem_of(samples, loss, bool(self.fit_intercept), average)
+        solution = method.solve(centred.problem, samples.names, stop, self._start(centred))
+        self._keep(centred, solution)
+        if not solution.converged:
+            warnings.warn(
+                f"{type(method).__name__} has not converged after {solution.n_iter} iterations: optimality "
+                f"{solution.optimality:.2g} is above tol={stop.tol:g}; raise max_iter or scale the features",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+    def _start(self, centred: Centred) -> Solution | None:
+        before: Solution | None = getattr(self, "_solution", None)
+        if not self.warm_start or before is None or self.coef_.shape[1] != centred.problem.T:
+            return None
+        if len(self.coef_) != centred.problem.d:
+            return None
+        W = centred.weights(self.coef_, self.intercept_)
+        return Solution(W, [], np.inf, False, before.found, before.state)
+
+    def _keep(self, centred: Centred, solution: Solution) -> None:
+        before: Solution | None = getattr(self, "_solution", None)
+        for name in before.found if before is not None else ():
+            delattr(self, name)
+        self.coef_, self.intercept_ = centred.coefficients(solution.W)
+        self.n_iter_, self.objective_ = solution.n_iter, np.asarray(solution.objective)
+        self.optimality_ = solution.optimality
+        for name, value in solution.found.items():
+            setattr(self, name, value)
+        self._solution = solution
+
+    def _decision(self, X: Any, task: Any) -> tuple[np.ndarray, Any]:
+        """Linear predictions `[N]`, or `[n, T]` for all tasks, and what was asked."""
+        check_is_fitted(self, "coef_")
+        queries = self._queries(X, task)
+        if queries.task is None:
+            return queries.X @ self.coef_ + self.intercept_, queries
+        own = np.einsum("nd,nd->n", queries.X, self.coef_.T[queries.task])
+        return own + self.intercept_[queries.task], queries
+
+
+class MultiTaskRegressor(RegressorMixin, _Linear):
+    """Linear regression of several tasks, by any method of `moduli.linear`.
+
+        sum_t (1/n_t) sum_i 0.5 (y_ti - x_ti . w_t - b_t)² + penalty(W)
+
+    Samples come as rows with a task each, `fit(X, y, task=school)`; as an array per task,
+    `fit([X_1, X_2], [y_1, y_2])`, or dicts of these; as one `X` for all tasks, `fit(X, Y)`; or as a single
+    task, `fit(X, y)`. See `moduli.linear.samples`.
+
+    Args:
+        method: what is shared, and how: `GroupLasso` (the default), `TraceNorm`, `GOMTL`, ...
+        fit_intercept: whether every task has an intercept, which no method penalises.
+        average: "tasks" weighs all tasks alike, as above; "samples" all samples (1/n_t becomes T/N).
+        tol: how exactly to solve; bounds ``optimality_``, whose meaning is the solver's: see the method.
+        max_iter: most iterations; a `ConvergenceWarning` tells when they did not suffice.
+        warm_start: whether `fit` begins with the last solution.
+        task_column: the column of `X` that holds the tasks, by name in a data frame or by position, for
+            pipelines and grid searches. It is no feature.
+
+    Attributes:
+        coef_: W, `[d, T]`: features x tasks.
+        intercept_: `[T]`.
+        tasks_: labels of the tasks, `[T]`, sorted; 0 to T-1 for lists and columns.
+        n_iter_: iterations.
+        objective_: the objective after every iteration.
+        optimality_: distance from the optimum, as the method measures it.
+        n_features_in_, feature_names_in_: of `X` as it was given, the column of tasks included.
+        task_groups_, relationship_, support_, ...: what the method found, see there.
+    """
+
+    def fit(self, X: Any, y: Any, task: Any = None) -> MultiTaskRegressor:
+        """Fits all tasks together.
+
+        Args:
+            X: inputs, in one of the forms above.
+            y: targets, in the same form.
+            task: the label of each row's task, or the name or position of the column of `X` that holds it.
+
+        Raises:
+            InputError: if samples or hyperparameters are impossible.
+        """
+        samples = self._samples(X, y, task, _real)
+        self._solve(samples, Squared())
+        return self
+
+    def predict(self, X: Any, task: Any = None) -> Any:
+        """Predictions, in the form of `X`: `[N]` for rows, `[n, T]` where inputs are shared, or a list.
+
+        Args:
+            X: inputs.
+            task: as in `fit`.
+
+        Raises:
+            InputError: if a task is unknown, or not given.
+        """
+        predicted, queries = self._decision(X, task)
+        return queries.arrange(predicted)
+
+    def score(self, X: Any, y: Any, task: Any = None) -> float:  # type: ignore[override]
+        """R² of all predictions together; the mean over the tasks where inputs are shared.
+
+        Args:
+            X: inputs.
+            y: targets, in the same form.
+            task: as in `fit`.
+        """
+        predicted = self.predict(X, task)
+        if isinstance(predicted, dict):
+            predicted, y = list(predicted.values()), [y[name] for name in predicted]
+        if isinstance(predicted, list):
+            predicted, y = np.concatenate(predicted), np.concatenate([np.asarray(part) for part in y])
+        return float(r2_score(y, predicted))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+class MultiTaskClassifier(ClassifierMixin, _Linear):
+    """Logistic regression of several tasks of two classes each, by any method of `moduli.linear`.
+
+        sum_t (1/n_t) sum_i log(1 + exp(-y_ti (x_ti . w_t + b_t))) + penalty(W)
+
+    Samples come in the same forms as for `MultiTaskRegressor`. Of more than two classes, make a task of each
+    class against the rest.
+
+    Args:
+        method: what is shared, and how: `GroupLasso` (the default), `TraceNorm`, `GOMTL`, ...
+        fit_intercept: whether every task has an intercept, which no method penalises.
+        average: "tasks" weighs all tasks alike, as above; "samples" all samples (1/n_t becomes T/N).
+        tol: how exactly to solve; bounds ``optimality_``, whose meaning is the solver's: see the method.
+        max_iter: most iterations; a `ConvergenceWarning` tells when they did not suffice.
+        warm_start: whether `fit` begins with the last solution.
+        task_column: the column of `X` that holds the tasks, by name in a data frame or by position.
+
+    Attributes:
+        classes_: the two labels, sorted; a list with those of each task if tasks differ in them.
+        coef_, intercept_, tasks_, n_iter_, objective_, optimality_: as of `MultiTaskRegressor`.
+        task_groups_, relationship_, support_, ...: what the method found, see there.
+    """
+
+    def fit(self, X: Any, y: Any, task: Any = None) -> MultiTaskClassifier:
+        """Fits all tasks together.
+
+        Args:
+            X: inputs, in one of the forms of `MultiTaskRegressor`.
+            y: labels, in the same form.
+            task: the label of each row's task, or the name or position of the column of `X` that holds it.
+
+        Raises:
+            InputError: if samples or hyperparameters are impossible, or a task has not two classes.
+        """
+        samples = self._samples(X, y, task, _labels)
+        labels = TwoClasses.of(samples)
+        self._labels, self.classes_ = labels, labels.classes
+        self._solve(labels.signed(samples), Logistic())
+        return self
+
+    def decision_function(self, X: Any, task: Any = None) -> Any:
+        """Log odds of the second class, in the form of `X`; arguments as of `predict`."""
+        decision, queries = self._decision(X, task)
+        return queries.arrange(decision)
+
+    def predict_proba(self, X: Any, task: Any = None) -> Any:
+        """Probabilities of the two classes, `[..., 2]`, in the form of `X`; arguments as of `predict`."""
+        decision, queries = self._decision(X, task)
+        second = expit(decision)
+        return queries.arrange(np.stack([1 - second, second], axis=-1))
+
+    def predict(self, X: Any, task: Any = None) -> Any:
+        """Labels, in the form of `X`: `[N]` for rows, `[n, T]` where inputs are shared, or a list.
+
+        Args:
+            X: inputs.
+            task: as in `fit`.
+
+        Raises:
+            InputError: if a task is unknown, or not given.
+        """
+        decision, queries = self._decision(X, task)
+        return queries.arrange(self._labels.of_decision(decision, queries.task))
+
+    def score(self, X: Any, y: Any, task: Any = None) -> float:  # type: ignore[override]
+        """Accuracy of all predictions together.
+
+        Args:
+            X: inputs.
+            y: labels, in the same form.
+            task: as in `fit`.
+        """
+        predicted = self.predict(X, task)
+        if isinstance(predicted, dict):
+            predicted, y = list(predicted.values()), [y[name] for name in predicted]
+        if isinstance(predicted, list):
+            predicted, y = np.concatenate(predicted), np.concatenate([np.asarray(part) for part in y])
+        return float(accuracy_score(np.ravel(y), np.ravel(predicted)))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
+
+
+def _real(y: Any) -> np.ndarray:
+    return one_or_two_dimensional(y, dtype=np.float64)
+
+
+def _labels(y: Any) -> np.ndarray:
+    y = np.asarray(y)
+    y = one_or_two_dimensional(column_or_1d(y, warn=True) if y.shape[1:] == (1,) else y, dtype=None)
+    check_classification_targets(y if y.ndim == 1 else y[:, 0])
+    if type_of_target(y, input_name="y") == "continuous-multioutput":
+        raise InputError(
+            "y has numbers with fractions: classes are needed, use MultiTaskRegressor for numbers"
+        )
+    return y

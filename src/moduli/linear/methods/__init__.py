@@ -1,0 +1,1 @@
+"""The methods, one file each: what they minimise, and by which solver."""
