@@ -13,6 +13,7 @@ def test_names_and_rows(data_folder):
     sets = moduli.data.datasets()
     assert {"mnist", "omniglot", "sklearn/digits", "uci/iris"} <= sets.keys()
     assert {"cifar10", "ptb", "wikitext2", "crispr", "deepcrispr", "kang"} <= sets.keys()
+    assert {"school", "computer_survey", "kang_mnist", "kang_usps"} <= sets.keys()
     assert len([name for name in sets if name.startswith("uci/")]) == 10
     assert all(name == dataset.name for name, dataset in sets.items())
     assert all(d.licence and d.citation and d.homepage.startswith("http") for d in sets.values())

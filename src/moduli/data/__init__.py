@@ -18,14 +18,17 @@ if TYPE_CHECKING:
         cache,
         celeba,
         cifar10,
+        computer_survey,
         crispr,
         glove,
         imdb,
         kang,
+        kang_digits,
         mnist,
         omniglot,
         ptb,
         reviews,
+        school,
         uci,
         wikitext2,
     )
@@ -37,18 +40,21 @@ __all__ = [
     "cache",
     "celeba",
     "cifar10",
+    "computer_survey",
     "crispr",
     "datasets",
     "fetch",
     "glove",
     "imdb",
     "kang",
+    "kang_digits",
     "load",
     "mnist",
     "omniglot",
     "ptb",
     "reviews",
     "rows",
+    "school",
     "uci",
     "wikitext2",
 ]
@@ -59,14 +65,17 @@ __getattr__, _, _ = lazy_loader.attach(
         "cache",
         "celeba",
         "cifar10",
+        "computer_survey",
         "crispr",
         "glove",
         "imdb",
         "kang",
+        "kang_digits",
         "mnist",
         "omniglot",
         "ptb",
         "reviews",
+        "school",
         "uci",
         "wikitext2",
     ],
@@ -79,20 +88,24 @@ def datasets() -> dict[str, Dataset]:
         bundled,
         celeba,
         cifar10,
+        computer_survey,
         crispr,
         glove,
         imdb,
         kang,
+        kang_digits,
         mnist,
         omniglot,
         ptb,
         reviews,
+        school,
         uci,
         wikitext2,
     )
 
-    modules = (mnist, cifar10, omniglot, celeba, imdb, reviews, ptb, wikitext2, glove, crispr, kang)
-    single = [*(module.DATASET for module in modules), crispr.CELL_LINES]
+    modules = (mnist, cifar10, omniglot, celeba, imdb, reviews, ptb, wikitext2, glove, crispr, kang, school)
+    single = [*(module.DATASET for module in (*modules, computer_survey)), crispr.CELL_LINES]
+    single += kang_digits.DATASETS.values()
     return {**bundled.DATASETS, **uci.DATASETS, **{dataset.name: dataset for dataset in single}}
 
 
@@ -104,8 +117,9 @@ def load(name: str, **options: Any) -> list[Task]:
         options: those of the function that makes the tasks: `uci.tasks`, `bundled.tasks`, `mnist.tasks`,
             `mnist.pair_tasks`, `cifar10.tasks`, `omniglot.tasks`, `celeba.tasks`, `imdb.tasks`,
             `reviews.tasks`, `ptb.tasks`, `wikitext2.tasks`, `crispr.tasks`, `crispr.cell_tasks` (of
-            `deepcrispr`), `kang.tasks`. One thing differs: the UCI sets are split here into 64 % training,
-            16 % validation and 20 % test rows, unless `val` and `test` say otherwise.
+            `deepcrispr`), `kang.tasks`, `school.tasks`, `computer_survey.tasks`; `kang_mnist` and
+            `kang_usps` have none. One thing differs: the UCI sets are split here into 64 % training, 16 %
+            validation and 20 % test rows, unless `val` and `test` say otherwise.
 
     Raises:
         InputError: if the name or an option is unknown, or a file is damaged, cannot be fetched or written.

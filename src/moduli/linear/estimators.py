@@ -20,6 +20,7 @@ from moduli.linear.method import Method, Solution, Stop, count, number, one_of
 from moduli.linear.methods.sparse import GroupLasso
 from moduli.linear.problem import Centred, problem_of
 from moduli.linear.samples import Samples, TaskInputs, one_or_two_dimensional
+from moduli.linear.solvers.newton import ridge
 
 
 class _Linear(TaskInputs, BaseEstimator):
@@ -47,14 +48,20 @@ class _Linear(TaskInputs, BaseEstimator):
         self.warm_start = warm_start
         self.task_column = task_column
 
-    def _solve(self, samples: Samples, loss: Loss) -> None:
-        """Fits, and notes what was found."""
-        stop = Stop(number("tol", self.tol, above=True), count("max_iter", self.max_iter))
-        average = one_of("average", self.average, ("tasks", "samples"))
+    def _method(self) -> Method:
         method = GroupLasso() if self.method is None else self.method
         if not isinstance(method, Method):
             raise InputError(f"method is {method!r}: give a method of moduli.linear, such as GroupLasso()")
-        centred = problem_of(samples, loss, bool(self.fit_intercept), average)
+        return method
+
+    def _problem(self, samples: Samples, loss: Loss) -> Centred:
+        average = one_of("average", self.average, ("tasks", "samples"))
+        return problem_of(samples, loss, bool(self.fit_intercept), average)
+
+    def _solve(self, samples: Samples, loss: Loss) -> None:
+        """Fits, and notes what was found."""
+        stop = Stop(number("tol", self.tol, above=True), count("max_iter", self.max_iter))
+        method, centred = self._method(), self._problem(samples, loss)
         solution = method.solve(centred.problem, samples.names, stop, self._start(centred))
         self._keep(centred, solution)
         if not solution.converged:
@@ -64,6 +71,13 @@ class _Linear(TaskInputs, BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=3,
             )
+
+    def _largest(self, samples: Samples, loss: Loss) -> float:
+        """The largest alpha of the method."""
+        problem = self._problem(samples, loss).problem
+        only_intercepts = ridge(problem.features(np.array([], int)), 0.0, Stop()).W
+        W = np.concatenate([np.zeros((problem.d, problem.T)), only_intercepts])
+        return self._method().largest(problem, W)
 
     def _start(self, centred: Centred) -> Solution | None:
         before: Solution | None = getattr(self, "_solution", None)
@@ -136,9 +150,16 @@ class MultiTaskRegressor(RegressorMixin, _Linear):
         Raises:
             InputError: if samples or hyperparameters are impossible.
         """
-        samples = self._samples(X, y, task, _real)
-        self._solve(samples, Squared())
+        self._solve(self._samples(X, y, task, _real), Squared())
         return self
+
+    def largest_alpha(self, X: Any, y: Any, task: Any = None) -> float:
+        """The alpha of the method from which on all coefficients are 0; arguments as of `fit`.
+
+        Raises:
+            InputError: if the method has no such alpha.
+        """
+        return self._largest(self._samples(X, y, task, _real), Squared())
 
     def predict(self, X: Any, task: Any = None) -> Any:
         """Predictions, in the form of `X`: `[N]` for rows, `[n, T]` where inputs are shared, or a list.
@@ -213,6 +234,15 @@ class MultiTaskClassifier(ClassifierMixin, _Linear):
         self._labels, self.classes_ = labels, labels.classes
         self._solve(labels.signed(samples), Logistic())
         return self
+
+    def largest_alpha(self, X: Any, y: Any, task: Any = None) -> float:
+        """The alpha of the method from which on all coefficients are 0; arguments as of `fit`.
+
+        Raises:
+            InputError: if the method has no such alpha.
+        """
+        samples = self._samples(X, y, task, _labels)
+        return self._largest(TwoClasses.of(samples).signed(samples), Logistic())
 
     def decision_function(self, X: Any, task: Any = None) -> Any:
         """Log odds of the second class, in the form of `X`; arguments as of `predict`."""

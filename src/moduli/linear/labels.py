@@ -32,7 +32,7 @@ class TwoClasses:
         for name, classes in zip(samples.names.tolist(), found, strict=True):
             whose = "" if len(found) == 1 else f" of task {name!r}"
             if len(classes) == 1:
-                raise InputError(f"the samples{whose} have only one class, {classes[0]!r}: give two")
+                raise InputError(f"the samples{whose} have only one class, {classes.tolist()[0]!r}: give two")
             if len(classes) > 2:
                 raise InputError(
                     f"Only binary classification is supported. The samples{whose} have {len(classes)} "

@@ -74,6 +74,18 @@ class Method(BaseEstimator):
         """
         ...
 
+    def largest(self, problem: Problem, W: np.ndarray) -> float:
+        """The weight ``alpha`` from which on nothing is learned but intercepts, for methods that have one.
+
+        Args:
+            problem: the loss of all tasks.
+            W: the best intercepts, with coefficients 0: `[d + free, T]`.
+
+        Raises:
+            InputError: if the method has no such weight.
+        """
+        raise InputError(f"{type(self).__name__} has no largest alpha: give the values of a path yourself")
+
 
 # ------------------------------------------------------------------ checks of hyperparameters
 

@@ -33,3 +33,7 @@ class TraceNorm(Method):
         penalty = TraceNormPenalty(number("alpha", self.alpha))
         solution = fista(problem, penalty, stop, None if start is None else start.W)
         return solution.with_found(rank_=int(np.linalg.matrix_rank(solution.W[: problem.d])))
+
+    def largest(self, problem: Problem, W: np.ndarray) -> float:
+        """The largest singular value of the gradient."""
+        return TraceNormPenalty(1.0).dual_norm(problem.gradient(problem.image(W))[: problem.d])

@@ -23,7 +23,7 @@ class GroupLasso(Method):
     Fitted attributes of the estimator: ``support_`` `[d]`, the features in use.
 
     Args:
-        alpha: weight of the penalty. From `alpha_max` on, W is zero.
+        alpha: weight of the penalty. From some value on, W is zero: see `regularization_path`.
         q: 1, 2 or `numpy.inf`.
     """
 
@@ -38,6 +38,10 @@ class GroupLasso(Method):
         penalty = L1Lq(number("alpha", self.alpha), one_of("q", self.q, (1, 2, np.inf)))
         solution = sparse_rows(problem, penalty, stop, None if start is None else start.W)
         return solution.with_found(support_=solution.W[: problem.d].any(axis=1))
+
+    def largest(self, problem: Problem, W: np.ndarray) -> float:
+        """The largest dual norm of a row of the gradient."""
+        return L1Lq(1.0, self.q).dual_norm(problem.gradient(problem.image(W))[: problem.d])
 
 
 class Lasso(Method):
@@ -61,3 +65,7 @@ class Lasso(Method):
     ) -> Solution:
         """By FISTA on a working set of features."""
         return GroupLasso(self.alpha, q=1).solve(problem, names, stop, start)
+
+    def largest(self, problem: Problem, W: np.ndarray) -> float:
+        """The largest entry of the gradient."""
+        return GroupLasso(self.alpha, q=1).largest(problem, W)
