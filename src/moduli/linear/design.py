@@ -13,6 +13,9 @@ from typing import Protocol
 
 import numpy as np
 
+BLOCK = 250_000
+"""Numbers in a block (2 MB), unless a task alone has more: so many stay in a cache between two products."""
+
 
 class Design(Protocol):
     """Inputs X_t of all tasks."""
@@ -40,8 +43,16 @@ class Design(Protocol):
         """X_t^T r_t for flat r `[M]`: `[d, T]`."""
         ...
 
+    def normal(self, weight: np.ndarray, W: np.ndarray) -> np.ndarray:
+        """X_t^T diag(weight_t) X_t w_t: `[d, T]`."""
+        ...
+
     def gram(self, weight: np.ndarray) -> np.ndarray:
         """X_t^T diag(weight_t) X_t: `[T, d, d]`, or `[d, d]` if it is the same for all tasks."""
+        ...
+
+    def form(self, M: np.ndarray) -> np.ndarray:
+        """x^T M_t x of every sample for M `[T, d, d]`: flat `[M]`."""
         ...
 
     def largest(self, weight: np.ndarray) -> float:
@@ -87,12 +98,20 @@ class SharedDesign:
         """X^T R."""
         return self.X.T @ r.reshape(len(self.X), self.tasks)
 
+    def normal(self, weight: np.ndarray, W: np.ndarray) -> np.ndarray:
+        """X^T (weight * X W)."""
+        return self.adjoint(weight * self.dot(W))
+
     def gram(self, weight: np.ndarray) -> np.ndarray:
         """One for all tasks where their weights are the same."""
         weight = weight.reshape(len(self.X), self.tasks)
         if (weight == weight[:, :1]).all():
             return (self.X * weight[:, :1]).T @ self.X
         return np.matmul(self.X.T, weight.T[:, :, None] * self.X)
+
+    def form(self, M: np.ndarray) -> np.ndarray:
+        """Task by task."""
+        return np.einsum("tnd,nd->nt", self.X @ M, self.X).ravel()
 
     def largest(self, weight: np.ndarray) -> float:
         """With the largest weight of each row, of which there is but one as a rule."""
@@ -135,6 +154,16 @@ class StackedDesign:
             begin = end
         return out
 
+    def normal(self, weight: np.ndarray, W: np.ndarray) -> np.ndarray:
+        """Block by block: the inputs are read from memory once."""
+        out, begin = np.empty(self.shape), 0
+        for tasks, X in self.blocks:
+            end = begin + X.shape[0] * X.shape[1]
+            r = np.matmul(X, W.T[tasks][:, :, None])[:, :, 0] * weight[begin:end].reshape(len(tasks), -1)
+            out[:, tasks] = np.matmul(r[:, None, :], X)[:, 0].T
+            begin = end
+        return out
+
     def gram(self, weight: np.ndarray) -> np.ndarray:
         """`[T, d, d]`."""
         d, T = self.shape
@@ -146,9 +175,24 @@ class StackedDesign:
             begin = end
         return out
 
+    def form(self, M: np.ndarray) -> np.ndarray:
+        """Block by block."""
+        return np.concatenate([np.einsum("tnd,tnd->tn", X @ M[tasks], X).ravel() for tasks, X in self.blocks])
+
     def largest(self, weight: np.ndarray) -> float:
         """Of all tasks at once."""
-        return largest(lambda V: self.adjoint(weight * self.dot(V)), self.shape)
+        return largest(lambda V: self.normal(weight, V), self.shape)
+
+    def centre(self, sizes: np.ndarray, columns: int) -> np.ndarray:
+        """Takes the means of the first columns off the inputs, in place; returns them, `[columns, T]`."""
+        means = np.empty((columns, self.tasks))
+        for tasks, X in self.blocks:
+            mean = X[:, :, :columns].sum(1) / sizes[tasks][:, None]
+            X[:, :, :columns] -= mean[:, None]
+            if (padding := np.arange(X.shape[1]) >= sizes[tasks][:, None]).any():
+                X[padding] = 0.0
+            means[:, tasks] = mean.T
+        return means
 
     def features(self, kept: np.ndarray) -> StackedDesign:
         """With some of the features only."""
@@ -161,14 +205,14 @@ class StackedDesign:
 
 
 def stacked(X: np.ndarray, task: np.ndarray, tasks: int) -> StackedDesign:
-    """The design of samples X `[N, d]` that belong to `task` `[N]`."""
+    """The design of samples X `[N, d]` that belong to `task` `[N]`. X is copied."""
     order = np.argsort(task, kind="stable")  # samples, task by task
     sizes = np.bincount(task, minlength=tasks)
     starts = np.cumsum(sizes) - sizes
     within = np.empty(len(X), int)  # place of a sample among those of its task
     within[order] = np.arange(len(X)) - np.repeat(starts, sizes)
     position, blocks, of_task, begin = np.empty(len(X), int), [], [], 0
-    for members in _alike(sizes):
+    for members in _alike(sizes, X.shape[1]):
         rows = sizes[members].max()
         place = np.full(tasks, -1)
         place[members] = np.arange(len(members))
@@ -182,24 +226,26 @@ def stacked(X: np.ndarray, task: np.ndarray, tasks: int) -> StackedDesign:
     return StackedDesign(blocks, tasks, position, np.concatenate(of_task))
 
 
-def _alike(sizes: np.ndarray) -> list[np.ndarray]:
-    """Tasks in groups of which none has more than twice the samples of another."""
+def _alike(sizes: np.ndarray, d: int) -> list[np.ndarray]:
+    """Tasks in groups of which none has over twice the samples of another, and that fit into a cache."""
     order, groups = np.argsort(sizes, kind="stable"), []
     while order.size:
+        fits = np.arange(1, len(order) + 1) * sizes[order] * d <= BLOCK
         count = np.searchsorted(sizes[order], 2 * sizes[order[0]], side="right")
+        count = max(1, min(int(count), int(fits.sum())))
         groups.append(order[:count])
         order = order[count:]
     return groups
 
 
-def largest(apply: Callable[[np.ndarray], np.ndarray], shape: tuple[int, int], steps: int = 50) -> float:
-    """The largest eigenvalue of a symmetric operator on W that keeps its columns apart, by the power method."""
+def largest(apply: Callable[[np.ndarray], np.ndarray], shape: tuple[int, int], steps: int = 20) -> float:
+    """The largest eigenvalue of a symmetric operator that keeps the columns of W apart (power method)."""
     V = np.random.default_rng(0).standard_normal(shape)
     norms = np.ones(shape[1])
     for _ in range(steps):
         V = V / np.maximum(np.linalg.norm(V, axis=0), 1e-300)
         V = apply(V)
         before, norms = norms, np.linalg.norm(V, axis=0)
-        if np.allclose(norms.max(), before.max(), rtol=3e-3):
+        if np.allclose(norms.max(), before.max(), rtol=1e-2):
             break
     return float(norms.max())

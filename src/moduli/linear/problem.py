@@ -75,6 +75,19 @@ class Problem(Protocol):
 
 
 @dataclass(frozen=True)
+class Totals:
+    """What a likelihood of all samples, which knows no means, needs beside F; all `[T]`.
+
+    ``sizes``: samples of each task. ``weight``: that of one of them in F. ``squares``: their targets' sum of
+    squares.
+    """
+
+    sizes: np.ndarray
+    weight: np.ndarray
+    squares: np.ndarray
+
+
+@dataclass(frozen=True)
 class SampleProblem:
     """F from the samples themselves.
 
@@ -131,6 +144,14 @@ class SampleProblem:
         return lighter(SampleProblem(self.design.projected(whole), self.loss, self.y, self.weight, self.free))
 
     @property
+    def totals(self) -> Totals:
+        """Of the samples, without padding."""
+        task, counts = self.design.task, self.weight > 0
+        sizes = np.bincount(task, counts, self.T)
+        squares = np.bincount(task, counts * np.square(self.y), self.T)
+        return Totals(sizes, np.bincount(task, self.weight, self.T) / sizes, squares)
+
+    @property
     def lipschitz(self) -> float:
         """By the power method."""
         return self._lipschitz
@@ -140,17 +161,65 @@ class SampleProblem:
         return self.loss.curvature * self.design.largest(self.weight)
 
 
+class _SquaredLoss:
+    """What follows from C = X_t^T y_t / n_t, c, and an image G W, where F is 0.5 <W, G W> - <C, W> + c."""
+
+    C: np.ndarray
+    c: float
+
+    def value(self, W: np.ndarray, image: np.ndarray) -> float:
+        """F(W)."""
+        return 0.5 * float(np.vdot(W, image)) - float(np.vdot(self.C, W)) + self.c
+
+    def gradient(self, image: np.ndarray) -> np.ndarray:
+        """G W - C."""
+        return image - self.C
+
+    def dual(self, W: np.ndarray, image: np.ndarray, scale: float) -> float | None:
+        """As that of the samples."""
+        linear = float(np.vdot(W, self.C)) - 2 * self.c  # sum of weighted u y
+        return -(scale**2 * self.value(W, image) + scale * linear)
+
+
 @dataclass(frozen=True)
-class Quadratic:
+class FewSamples(_SquaredLoss, SampleProblem):
+    """F of the squared loss where features outnumber samples: G is never formed.
+
+    The image is G W = X^T (weight * X W), in one pass over the inputs, which is what an iteration costs.
+    """
+
+    @cached_property
+    def C(self) -> np.ndarray:  # type: ignore[override] # noqa: N802
+        """`[d, T]`."""
+        return self.design.adjoint(self.weight * self.y)
+
+    @cached_property
+    def c(self) -> float:  # type: ignore[override]
+        """Half the mean squares of the targets, summed over the tasks."""
+        return 0.5 * float(self.weight @ np.square(self.y))
+
+    def image(self, W: np.ndarray) -> np.ndarray:
+        """G W, `[d, T]`."""
+        return self.design.normal(self.weight, W)
+
+    def hessian(self, image: np.ndarray) -> np.ndarray:
+        """G."""
+        return self.design.gram(self.weight)
+
+
+@dataclass(frozen=True)
+class Quadratic(_SquaredLoss):
     """F of the squared loss from moments, 0.5 <W, G W> - <C, W> + c: its cost does not grow with samples.
 
     ``G``: X_t^T X_t / n_t, `[T, d, d]`, or `[d, d]` for shared inputs. ``C``: X_t^T y_t / n_t, `[d, T]`.
     ``c``: half the mean squares of the targets, summed over the tasks. The image is G W.
+    ``totals``: of the samples of the moments.
     """
 
     G: np.ndarray
     C: np.ndarray
     c: float
+    totals: Totals
     free: int = field(default=0, init=False)
 
     @property
@@ -169,31 +238,18 @@ class Quadratic:
             return self.G @ W
         return np.matmul(self.G, np.ascontiguousarray(W.T)[:, :, None])[:, :, 0].T
 
-    def value(self, W: np.ndarray, image: np.ndarray) -> float:
-        """F(W)."""
-        return 0.5 * float(np.vdot(W, image)) - float(np.vdot(self.C, W)) + self.c
-
-    def gradient(self, image: np.ndarray) -> np.ndarray:
-        """G W - C."""
-        return image - self.C
-
     def hessian(self, image: np.ndarray) -> np.ndarray:
         """G."""
         return self.G
 
-    def dual(self, W: np.ndarray, image: np.ndarray, scale: float) -> float | None:
-        """As that of the samples."""
-        linear = float(np.vdot(W, self.C)) - 2 * self.c  # sum of weighted u y
-        return -(scale**2 * self.value(W, image) + scale * linear)
-
     def features(self, kept: np.ndarray) -> Problem:
         """Rows and columns of the moments."""
         G = self.G[..., kept[:, None], kept[None, :]]
-        return Quadratic(np.ascontiguousarray(G), self.C[kept], self.c)
+        return Quadratic(np.ascontiguousarray(G), self.C[kept], self.c, self.totals)
 
     def projected(self, L: np.ndarray) -> Problem:
         """L^T G L, L^T C."""
-        return Quadratic(L.T @ self.G @ L, L.T @ self.C, self.c)
+        return Quadratic(L.T @ self.G @ L, L.T @ self.C, self.c, self.totals)
 
     @property
     def lipschitz(self) -> float:
@@ -307,20 +363,22 @@ def problem_of(samples: Samples, loss: Loss, intercept: bool = True, average: st
         average: "tasks", where every task counts alike, F as above; or "samples", where every sample counts
             alike: 1/n_t becomes T/N.
     """
-    X, y = samples.X, samples.y
-    T, sizes = len(samples.names), samples.sizes
-    X_mean, y_mean = np.zeros((X.shape[1], T)), np.zeros(T)
-    squared = isinstance(loss, Squared)
-    task = samples.task
-    if intercept:
-        X_mean = _means(X, task, T)
-        X = X - (X_mean[:, 0] if task is None else X_mean.T[task])
-        if squared:
-            y_mean = _means(y[:, None], task, T)[0] if task is not None else y.mean(0)
-            y = y - (y_mean if task is None else y_mean[task])
-        else:
-            X = np.column_stack([X, np.ones(len(X))])
-    design = SharedDesign(X, T) if task is None else stacked(X, task, T)
+    X, y, task = samples.X, samples.y, samples.task
+    (d, T), sizes, squared = (X.shape[1], len(samples.names)), samples.sizes, isinstance(loss, Squared)
+    X_mean, y_mean = np.zeros((d, T)), np.zeros(T)
+    if intercept and squared:
+        y_mean = y.mean(0) if task is None else np.bincount(task, y, T) / sizes
+        y = y - (y_mean if task is None else y_mean[task])
+    elif intercept:
+        X = np.column_stack([X, np.ones(len(X))])
+    if task is not None:
+        design = stacked(X, task, T)
+        X_mean = design.centre(sizes, d) if intercept else X_mean
+    else:
+        if intercept:
+            X_mean = np.repeat(X[:, :d].mean(0)[:, None], T, axis=1)
+            X = np.hstack([X[:, :d] - X_mean[:, 0], X[:, d:]])
+        design = SharedDesign(X, T)
     per_sample = np.full(T, T / sizes.sum()) if average == "samples" else 1.0 / sizes
     flat_y, weight = np.zeros(len(design.task)), np.zeros(len(design.task))
     flat_y[design.position] = y.ravel()
@@ -330,12 +388,14 @@ def problem_of(samples: Samples, loss: Loss, intercept: bool = True, average: st
 
 
 def lighter(problem: SampleProblem) -> Problem:
-    """The same problem by moments, where that takes less time for each gradient."""
+    """The same problem, in the form that takes the least time for each gradient."""
+    if not isinstance(problem.loss, Squared):
+        return problem
     d, T = problem.design.shape
     rows = len(problem.design.X) if isinstance(problem.design, SharedDesign) else len(problem.y) / T
-    if not isinstance(problem.loss, Squared) or d > 2 * rows:
-        return problem
-    return moments(problem)
+    if d <= 2 * rows:
+        return moments(problem)
+    return FewSamples(problem.design, problem.loss, problem.y, problem.weight, problem.free)
 
 
 def moments(problem: Problem) -> Quadratic:
@@ -346,13 +406,4 @@ def moments(problem: Problem) -> Quadratic:
     assert isinstance(problem.loss, Squared)
     G = problem.design.gram(problem.weight)
     C = problem.design.adjoint(problem.weight * problem.y)
-    return Quadratic(G, C, 0.5 * float(problem.weight @ np.square(problem.y)))
-
-
-def _means(X: np.ndarray, task: np.ndarray | None, T: int) -> np.ndarray:
-    """Means of the columns of X for each task, `[columns, T]`."""
-    if task is None:
-        return np.repeat(X.mean(0)[:, None], T, axis=1)
-    order = np.argsort(task, kind="stable")
-    sizes = np.bincount(task, minlength=T)
-    return (np.add.reduceat(X[order], np.cumsum(sizes) - sizes, axis=0) / sizes[:, None]).T
+    return Quadratic(G, C, 0.5 * float(problem.weight @ np.square(problem.y)), problem.totals)

@@ -1,7 +1,7 @@
 """FISTA: accelerated proximal gradient steps, with backtracking and restart.
 
 Source: Beck & Teboulle 2009; restart by the gradient test of O'Donoghue & Candès 2015. The step length
-begins at the inverse of an estimate of the Lipschitz constant and never grows.
+begins at the inverse of an estimate of the Lipschitz constant, from below, and never grows.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def fista(
             bound = F + float(np.vdot(G, step)) + 0.5 * L * float(np.vdot(step, step))
             if value <= bound + 1e-12 * abs(F) or not np.isfinite(bound):
                 break
-            L *= 1.5
+            L *= 1.2
         if float(np.vdot(step, new - W)) < 0:  # the momentum points uphill
             tau = 1.0
         tau, beta = _momentum(tau)
