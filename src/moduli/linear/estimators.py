@@ -19,7 +19,7 @@ from moduli.linear.losses import Logistic, Loss, Squared
 from moduli.linear.method import Method, Solution, Stop, count, number, one_of
 from moduli.linear.methods.sparse import GroupLasso
 from moduli.linear.problem import Centred, problem_of
-from moduli.linear.samples import Samples, TaskInputs, one_or_two_dimensional
+from moduli.linear.samples import Samples, TaskInputs, one_or_two_dimensional, together
 from moduli.linear.solvers.newton import ridge
 
 
@@ -182,11 +182,7 @@ class MultiTaskRegressor(RegressorMixin, _Linear):
             y: targets, in the same form.
             task: as in `fit`.
         """
-        predicted = self.predict(X, task)
-        if isinstance(predicted, dict):
-            predicted, y = list(predicted.values()), [y[name] for name in predicted]
-        if isinstance(predicted, list):
-            predicted, y = np.concatenate(predicted), np.concatenate([np.asarray(part) for part in y])
+        predicted, y = together(self.predict(X, task), y)
         return float(r2_score(y, predicted))
 
     def __sklearn_tags__(self):
@@ -276,11 +272,7 @@ class MultiTaskClassifier(ClassifierMixin, _Linear):
             y: labels, in the same form.
             task: as in `fit`.
         """
-        predicted = self.predict(X, task)
-        if isinstance(predicted, dict):
-            predicted, y = list(predicted.values()), [y[name] for name in predicted]
-        if isinstance(predicted, list):
-            predicted, y = np.concatenate(predicted), np.concatenate([np.asarray(part) for part in y])
+        predicted, y = together(self.predict(X, task), y)
         return float(accuracy_score(np.ravel(y), np.ravel(predicted)))
 
     def __sklearn_tags__(self):

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from moduli.errors import InputError
 from moduli.linear.method import count
-from moduli.linear.samples import Queries, TaskInputs, one_or_two_dimensional
+from moduli.linear.samples import Queries, TaskInputs, one_or_two_dimensional, together
 
 
 class GaussianProcess(RegressorMixin, TaskInputs, BaseEstimator):
@@ -102,11 +102,7 @@ class GaussianProcess(RegressorMixin, TaskInputs, BaseEstimator):
             y: targets, in the same form.
             task: as in `fit`.
         """
-        predicted = self.predict(X, task)
-        if isinstance(predicted, dict):
-            predicted, y = list(predicted.values()), [y[name] for name in predicted]
-        if isinstance(predicted, list):
-            predicted, y = np.concatenate(predicted), np.concatenate([np.asarray(part) for part in y])
+        predicted, y = together(self.predict(X, task), y)
         return float(r2_score(y, predicted))
 
     def _std(self, queries: Queries) -> np.ndarray:

@@ -30,7 +30,10 @@ class Norm(Penalty, Protocol):
     """A penalty that is a norm times a weight."""
 
     def dual_norm(self, G: np.ndarray) -> float:
-        """max <G, W> over W of value at most 1. At or below 1 for -gradient where W = 0 is a minimum."""
+        """max <G, W> over W of value at most 1; infinite where the weight is 0.
+
+        For the negative gradient at W = 0 it is at most 1 where W = 0 is a minimum.
+        """
         ...
 
 
@@ -78,7 +81,8 @@ class L1Lq:
     def row_dual_norms(self, G: np.ndarray) -> np.ndarray:
         """max_i of the q* norm of rows, over alpha, 1/q + 1/q* = 1."""
         q = {1: np.inf, 2: 2, np.inf: 1}[self.q]
-        return np.linalg.norm(G, ord=q, axis=1) / max(self.alpha, 1e-300)
+        norms = np.linalg.norm(G, ord=q, axis=1)
+        return norms / self.alpha if self.alpha > 0 else np.full(len(norms), np.inf)
 
     def dual_norm(self, G: np.ndarray) -> float:
         """The largest of the rows'."""
@@ -105,7 +109,7 @@ class TraceNorm:
 
     def dual_norm(self, G: np.ndarray) -> float:
         """The largest singular value, over alpha."""
-        return float(np.linalg.norm(G, ord=2)) / max(self.alpha, 1e-300)
+        return float(np.linalg.norm(G, ord=2)) / self.alpha if self.alpha > 0 else np.inf
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from moduli.errors import InputError
 from moduli.linear.labels import TwoClasses
 from moduli.linear.method import count, number, one_of
-from moduli.linear.samples import Samples, TaskInputs, _in_parts, one_or_two_dimensional
+from moduli.linear.samples import Samples, TaskInputs, _in_parts, one_or_two_dimensional, together
 
 Learn = Literal["covariance", "logdet", "von_neumann"]
 
@@ -197,11 +197,7 @@ class MultiTaskPerceptron(ClassifierMixin, TaskInputs, BaseEstimator):
             y: labels, in the same form.
             task: as in `fit`.
         """
-        predicted = self.predict(X, task)
-        if isinstance(predicted, dict):
-            predicted, y = list(predicted.values()), [y[name] for name in predicted]
-        if isinstance(predicted, list):
-            predicted, y = np.concatenate(predicted), np.concatenate([np.asarray(part) for part in y])
+        predicted, y = together(self.predict(X, task), y)
         return float(accuracy_score(np.ravel(y), np.ravel(predicted)))
 
     def __sklearn_tags__(self):

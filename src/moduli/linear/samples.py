@@ -223,6 +223,15 @@ def one_or_two_dimensional(y: Any, **options: Any) -> np.ndarray:
     return check_array(y, ensure_2d=False, input_name="y", ensure_min_samples=0, **options)
 
 
+def together(predicted: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions and targets of all tasks as one array each, in whatever form they come."""
+    if isinstance(predicted, dict):
+        predicted, y = list(predicted.values()), [y[name] for name in predicted]
+    if isinstance(predicted, list):
+        return np.concatenate(predicted), np.concatenate([np.asarray(part) for part in y])
+    return predicted, np.asarray(y)
+
+
 # ------------------------------------------------------------------ forms
 
 

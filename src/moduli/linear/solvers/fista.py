@@ -110,8 +110,8 @@ def optimality(
     """How far W is from a minimum; 0 there.
 
     For a norm as penalty, the duality gap relative to the loss of W = 0, which bounds by how much the
-    objective could still fall. Where the dual point is not known (other penalties, and intercepts of the
-    logistic loss): the norm of the proximal gradient relative to that of the gradient at W = 0.
+    objective could still fall. Where the dual point is not known (other penalties, a weight of 0, and
+    intercepts of the logistic loss): the norm of the proximal gradient relative to that of the gradient at W = 0.
 
     Args:
         problem: smooth.
@@ -126,7 +126,7 @@ def optimality(
     if hasattr(penalty, "dual_norm"):
         too_large = penalty.dual_norm(-G[: problem.d])  # type: ignore[attr-defined]
         dual = problem.dual(W, image, 1 / max(1.0, too_large))
-        if dual is not None:
+        if dual is not None and np.isfinite(too_large):
             primal = problem.value(W, image) + penalty.value(W[: problem.d])
             return max(primal - dual, 0.0) / scale.loss
     L = max(problem.lipschitz, 1e-300)
