@@ -17,13 +17,28 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from moduli.linear import (
+    DGMTL,
+    GOMTL,
+    AlternatingStructure,
+    Clustered,
+    DirtyModel,
+    FeatureLearning,
+    GraphFusedLasso,
     GroupLasso,
     Lasso,
+    MeanRegularized,
+    MixtureOfTasks,
     MultiTaskClassifier,
     MultiTaskRegressor,
     Pooled,
     Ridge,
+    Robust,
+    SharedHypotheses,
+    SparseLowRank,
+    TaskClustering,
+    TaskRelationship,
     TraceNorm,
+    TreeLasso,
 )
 
 METHODS = {
@@ -33,6 +48,23 @@ METHODS = {
     "group-lasso": GroupLasso(0.05),
     "l1-linf": GroupLasso(0.1, q=np.inf),
     "trace-norm": TraceNorm(0.05),
+    "dirty": DirtyModel(0.1, 0.05),
+    "sparse-low-rank": SparseLowRank(0.03, 0.05),
+    "robust": Robust(0.05, 0.04),
+    "robust-features": Robust(0.05, 0.04, shared="features"),
+    "feature-learning": FeatureLearning(0.01),
+    "task-relationship": TaskRelationship(0.01, 0.01),
+    "mean-regularized": MeanRegularized(0.1, 0.1),
+    "clustered": Clustered(2, alpha=0.05),
+    "tree-lasso": TreeLasso(0.05),
+    "graph-fused-lasso": GraphFusedLasso(0.02, 0.02),
+    "aso": AlternatingStructure(1, alpha=0.05),
+    "aso-convex": AlternatingStructure(1, alpha=0.05, convex=True),
+    "dg-mtl": DGMTL(2, gamma=0.01, random_state=0),
+    "go-mtl": GOMTL(2, mu=0.005, lam=0.05),
+    "shared-hypotheses": SharedHypotheses(2, alpha=0.05, random_state=0),
+    "task-clustering": TaskClustering(n_init=2),
+    "mixture-of-tasks": MixtureOfTasks(2),
 }
 CASES = [
     pytest.param(kind(method, tol=1e-7), id=f"{name}-{kind.__name__[9:].lower()}")

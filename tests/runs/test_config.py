@@ -114,7 +114,7 @@ def test_tasks_come_in_the_order_of_the_file(clinic):
         ("compare=[single, single]", "compare.1: two methods are called 'single'"),
         (
             "compare=[{layers: 2}]",
-            "compare.0.kind is missing: known: cmtr, ctr, hard, muir, permuted",
+            "compare.0.kind is missing: known: cmtr, ctr, hard, linear/aso",
         ),
         ("compare=[{kind: hard, depth: 2}]", "compare.0.depth: unknown key"),
         ("tasks=[]", "tasks is empty"),

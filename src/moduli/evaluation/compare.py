@@ -190,7 +190,12 @@ def _recipes(methods: Mapping[str, Build | Recipe], combine: Any, schedule: Any,
     """A recipe for every method; what it leaves open is what all have in common."""
     recipes = {name: m if isinstance(m, Recipe) else Recipe(m) for name, m in methods.items()}
     return {
-        name: Recipe(r.model, r.combine or combine, r.schedule or schedule, r.controls or controls, r.train)
+        name: replace(
+            r,
+            combine=r.combine or combine,
+            schedule=r.schedule or schedule,
+            controls=r.controls or controls,
+        )
         for name, r in recipes.items()
     }
 

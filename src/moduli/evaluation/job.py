@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from moduli.evaluation.summary import Outcome
 from moduli.files import read_json, write_json
 from moduli.model import JointModel
 from moduli.rng import seeded
-from moduli.training import Trainer
+from moduli.training import Fit, Trainer
 from moduli.training.weights import load_weights, save_weights
 from moduli.types import Combine, Control, Schedule
 
@@ -26,6 +27,8 @@ class Recipe:
 
     All but ``train`` are functions of the seed that make a new object for every run. What is None is what the
     comparison has in common. ``train`` has the settings of training, such as `lr`, that are the method's own.
+    ``fitted`` makes the model with its weights, of methods that are not trained in steps; ``model`` then
+    makes one of the same shape, into which saved weights are loaded.
     """
 
     model: Build
@@ -33,6 +36,7 @@ class Recipe:
     schedule: Callable[[int], Schedule] | None = None
     controls: Callable[[int], Sequence[Control]] | None = None
     train: Mapping[str, Any] | None = None
+    fitted: Build | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Job:
 
     def trained(self, trainer: Callable[[Job, JointModel], Trainer]) -> tuple[Outcome, JointModel]:
         """Trains, or goes on training, and saves the result."""
-        fit = trainer(self, self.model()).run()
+        fit = self._fit(trainer)
         outcome = Outcome(
             self.method,
             self.seed,
@@ -68,6 +72,14 @@ class Job:
             write_json(self.folder / "outcome.json", outcome.to_json())
             self._drop_checkpoints()
         return outcome, fit.model
+
+    def _fit(self, trainer: Callable[[Job, JointModel], Trainer]) -> Fit:
+        if self.recipe.fitted is None:
+            return trainer(self, self.model()).run()
+        began = time.monotonic()
+        with seeded(self.seed):
+            model = self.recipe.fitted(self.seed)
+        return trainer(self, model).measure(time.monotonic() - began)
 
     def restored(self) -> tuple[Outcome, JointModel] | None:
         """What was trained before, if it was trained to the end."""

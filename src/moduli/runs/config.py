@@ -17,7 +17,7 @@ from moduli.evaluation.folder import check_file_name
 from moduli.model import JointModel
 from moduli.pseudotasks import PTA, augment
 from moduli.runs.balances import BALANCES
-from moduli.runs.methods import METHODS, Layers
+from moduli.runs.methods import METHODS
 from moduli.runs.schedules import SCHEDULES
 from moduli.runs.sections import NoOptions, Section, check_keys, check_mapping, checked, known_keys
 from moduli.runs.yaml_file import override, read_yaml
@@ -107,6 +107,11 @@ class MethodChoice(Choice):
     schedule: Choice = field(default_factory=lambda: Choice("all"))
 
     @property
+    def fitted(self) -> bool:
+        """Whether the method is fitted without training steps."""
+        return METHODS[self.kind].fit is not None
+
+    @property
     def separate(self) -> bool:
         """Whether encoders and decoders are modules of their own, as steps leave tasks out."""
         return self.schedule.kind != "all"
@@ -126,6 +131,8 @@ class MethodChoice(Choice):
         record = super().to_json()
         if self.pseudotasks is not None:
             record["pseudotasks"] = self.pseudotasks.model_dump(mode="json")
+        if self.fitted:
+            return record
         return {**record, "balance": self.balance.to_json(), "schedule": self.schedule.to_json()}
 
 
@@ -249,7 +256,7 @@ def _methods(file: RunFile) -> dict[str, MethodChoice]:
         others = [sharing.kind] if sharing.pseudotasks is not None else []
         others += ["single"] * (sharing.kind != "single")
     for i, entry in enumerate(others):
-        name, choice = _method(entry, f"compare.{i}", sharing.options, common)
+        name, choice = _method(entry, f"compare.{i}", sharing, common)
         if name in methods:
             raise InputError(f"compare.{i}: two methods are called {name!r}: give one of them a 'name'")
         methods[name] = choice
@@ -268,21 +275,33 @@ def _augmented(file: RunFile) -> Any:
 
 
 def _method(
-    entry: Any, place: str, sharing: Layers | None, common: Mapping[str, Choice]
+    entry: Any, place: str, sharing: MethodChoice | None, common: Mapping[str, Choice]
 ) -> tuple[str, MethodChoice]:
-    """A method and its name; options that it does not give are those of `sharing`, or `common` to all."""
+    """A method and its name; options that it does not give are those of `sharing`, or `common` to all.
+
+    A method that is fitted without training steps has nothing in common with the others.
+    """
     kind, values = _kind_of(entry, METHODS, place)
+    fitted = METHODS[kind].fit is not None
+    for key in ("pseudotasks", *PARTS):
+        if fitted and key in values:
+            raise InputError(f"{place}.{key}: {kind} is fitted without training steps, leave {key} out")
     pseudotasks = _pseudotasks(values.pop("pseudotasks", None), f"{place}.pseudotasks")
     given = {key: table for key, table in PARTS.items() if key in values}
     own = {key: _choice(values.pop(key), table, f"{place}.{key}") for key, table in given.items()}
     letters = [] if pseudotasks is None else [pseudotasks.control]
-    name = values.pop("name", "+".join([kind, *letters, *(choice.kind for choice in own.values())]))
+    name = values.pop(
+        "name", "+".join([kind.replace("/", "-"), *letters, *(choice.kind for choice in own.values())])
+    )
     if not isinstance(name, str):
         raise InputError(f"{place}.name is {name!r}: give a word")
     check_file_name(f"{place}.name", name)
     options = METHODS[kind].options
-    inherited = set(known_keys(options)) & (sharing.model_fields_set if sharing is not None else set())
-    values = {**{key: getattr(sharing, key) for key in inherited}, **values}
+    if fitted:
+        return name, MethodChoice(kind, checked(options, values, place))
+    if sharing is not None and not sharing.fitted:
+        inherited = set(known_keys(options)) & sharing.options.model_fields_set
+        values = {**{key: getattr(sharing.options, key) for key in inherited}, **values}
     return name, MethodChoice(kind, checked(options, values, place), pseudotasks, **{**common, **own})
 
 

@@ -20,9 +20,11 @@ from moduli.model import JointModel, dense_ends, image_decoders
 from moduli.modules import LSTM, Conv, Dense, LinearBank, PadChannels
 from moduli.runs.evolving import Evolution, EvolvingModules, Given, own_settings, search, searched_model
 from moduli.runs.generated import Generated
+from moduli.runs.linear import LINEAR
 from moduli.runs.sections import Section
 from moduli.sharing import RoutedStructure, hard, permuted, single, soft
 from moduli.tasks import LanguageModel, Task, check_tasks, inputs_of
+from moduli.training import Train
 
 # ------------------------------------------------------------------ methods
 
@@ -77,7 +79,8 @@ class Method:
     """An entry of the table: what it is, what can be said about it, and how its model is built.
 
     ``prepare`` may find out, before anything is trained, what the options leave open, and gives options that
-    say it. ``train`` gives settings of training that are the method's own.
+    say it. ``train`` gives settings of training that are the method's own. ``fit`` makes the model with its
+    weights, for methods that take no training steps: then there is nothing to balance or to schedule.
     """
 
     about: str
@@ -85,6 +88,7 @@ class Method:
     build: Callable[[Sequence[Task], Any, int], JointModel]
     prepare: Callable[[Any, Given], Any] | None = None
     train: Callable[[Any], Mapping[str, Any]] | None = None
+    fit: Callable[[Sequence[Task], Any, Train, int], JointModel] | None = None
 
 
 def _single(tasks: Sequence[Task], options: Layers, seed: int) -> JointModel:
@@ -135,6 +139,10 @@ METHODS = {
         GeneratedLayers,
         _muir,
     ),
+    **{
+        f"linear/{word}": Method(entry.about, entry.options, entry.build, fit=entry.fit)
+        for word, entry in LINEAR.items()
+    },
 }
 
 

@@ -178,6 +178,9 @@ def _prepared(
 def _recipe(run: Run, name: str, tasks: list[Task], folder: Path, progress: Progress | None) -> Recipe:
     """A method with its balancing and its schedule; what the schedule must know before is found out here."""
     choice = run.methods[name]
+    fit = METHODS[choice.kind].fit
+    if fit is not None:
+        return Recipe(choice.build(tasks), fitted=lambda seed: fit(tasks, choice.options, run.train, seed))
     balance, schedule = choice.balance, choice.schedule
     needs = Needs(
         tasks,

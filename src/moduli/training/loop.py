@@ -163,6 +163,15 @@ class Trainer:
             raise Interrupted(f"{self.title}: stopped after the last step" + self._what_was_saved())
         return result
 
+    def measure(self, seconds: float = 0.0) -> Fit:
+        """Evaluates a model that has its weights already: no step is taken.
+
+        Args:
+            seconds: that finding the weights took.
+        """
+        with cpu_threads(self.threads):
+            return self._finish(seconds, test=True)
+
     def one_step(self) -> None:
         """One training step, counted: see `moduli.training.step.train_step` for what it does."""
         names = list(self.schedule.choose(list(self.tasks), self.step))
