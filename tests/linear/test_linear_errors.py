@@ -183,3 +183,9 @@ def test_too_few_iterations_are_said(kind):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         kind(TraceNorm(0.05), tol=1e-4).fit(X, targets(kind), TASK)
+
+
+@BOTH
+def test_dicts_of_other_tasks(kind):
+    text = message(kind().fit, {"a": X, "b": X}, {"a": targets(kind), "c": targets(kind)})
+    assert text == "X has the tasks ['a', 'b'], y has ['a', 'c']: give both for the same tasks"

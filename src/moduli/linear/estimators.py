@@ -7,27 +7,23 @@ from typing import Any
 
 import numpy as np
 from scipy.special import expit
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.metrics import r2_score
 
 from moduli.errors import InputError
 from moduli.linear.labels import TwoClasses
 from moduli.linear.losses import Logistic, Loss, Squared
 from moduli.linear.method import Method, Solution, Stop, count, number, one_of
 from moduli.linear.methods.sparse import GroupLasso
+from moduli.linear.prediction import BinaryPrediction, LinearPrediction, checked_labels
 from moduli.linear.problem import Centred, problem_of
-from moduli.linear.samples import Samples, TaskInputs, one_or_two_dimensional, together
+from moduli.linear.samples import Samples, one_or_two_dimensional, together
 from moduli.linear.solvers.newton import ridge
 
 
-class _Linear(TaskInputs, BaseEstimator):
+class _Linear(LinearPrediction, BaseEstimator):
     """What both estimators do alike."""
-
-    coef_: np.ndarray
-    intercept_: np.ndarray
 
     def __init__(
         self,
@@ -99,15 +95,6 @@ class _Linear(TaskInputs, BaseEstimator):
             setattr(self, name, value)
         self._solution = solution
 
-    def _decision(self, X: Any, task: Any) -> tuple[np.ndarray, Any]:
-        """Linear predictions `[N]`, or `[n, T]` for all tasks, and what was asked."""
-        check_is_fitted(self, "coef_")
-        queries = self._queries(X, task)
-        if queries.task is None:
-            return queries.X @ self.coef_ + self.intercept_, queries
-        own = np.einsum("nd,nd->n", queries.X, self.coef_.T[queries.task])
-        return own + self.intercept_[queries.task], queries
-
 
 class MultiTaskRegressor(RegressorMixin, _Linear):
     """Linear regression of several tasks, by any method of `moduli.linear`.
@@ -116,7 +103,8 @@ class MultiTaskRegressor(RegressorMixin, _Linear):
 
     Samples come as rows with a task each, `fit(X, y, task=school)`; as an array per task,
     `fit([X_1, X_2], [y_1, y_2])`, or dicts of these; as one `X` for all tasks, `fit(X, Y)`; or as a single
-    task, `fit(X, y)`. See `moduli.linear.samples`.
+    task, `fit(X, y)`. What a method found, such as ``support_``, ``relationship_`` or ``task_groups_``, is an
+    attribute after `fit`: see there.
 
     Args:
         method: what is shared, and how: `GroupLasso` (the default), `TraceNorm`, `GOMTL`, ...
@@ -135,8 +123,8 @@ class MultiTaskRegressor(RegressorMixin, _Linear):
         n_iter_: iterations.
         objective_: the objective after every iteration.
         optimality_: distance from the optimum, as the method measures it.
-        n_features_in_, feature_names_in_: of `X` as it was given, the column of tasks included.
-        task_groups_, relationship_, support_, ...: what the method found, see there.
+        n_features_in_: features of `X` as it was given, the column of tasks included.
+        feature_names_in_: their names, of a data frame.
     """
 
     def fit(self, X: Any, y: Any, task: Any = None) -> MultiTaskRegressor:
@@ -191,13 +179,13 @@ class MultiTaskRegressor(RegressorMixin, _Linear):
         return tags
 
 
-class MultiTaskClassifier(ClassifierMixin, _Linear):
+class MultiTaskClassifier(BinaryPrediction, _Linear):
     """Logistic regression of several tasks of two classes each, by any method of `moduli.linear`.
 
         sum_t (1/n_t) sum_i log(1 + exp(-y_ti (x_ti . w_t + b_t))) + penalty(W)
 
     Samples come in the same forms as for `MultiTaskRegressor`. Of more than two classes, make a task of each
-    class against the rest.
+    class against the rest. What a method found is an attribute after `fit`: see there.
 
     Args:
         method: what is shared, and how: `GroupLasso` (the default), `TraceNorm`, `GOMTL`, ...
@@ -210,8 +198,14 @@ class MultiTaskClassifier(ClassifierMixin, _Linear):
 
     Attributes:
         classes_: the two labels, sorted; a list with those of each task if tasks differ in them.
-        coef_, intercept_, tasks_, n_iter_, objective_, optimality_: as of `MultiTaskRegressor`.
-        task_groups_, relationship_, support_, ...: what the method found, see there.
+        coef_: W, `[d, T]`: features x tasks.
+        intercept_: `[T]`.
+        tasks_: labels of the tasks, `[T]`, sorted; 0 to T-1 for lists and columns.
+        n_iter_: iterations.
+        objective_: the objective after every iteration.
+        optimality_: distance from the optimum, as the method measures it.
+        n_features_in_: features of `X` as it was given, the column of tasks included.
+        feature_names_in_: their names, of a data frame.
     """
 
     def fit(self, X: Any, y: Any, task: Any = None) -> MultiTaskClassifier:
@@ -225,9 +219,9 @@ class MultiTaskClassifier(ClassifierMixin, _Linear):
         Raises:
             InputError: if samples or hyperparameters are impossible, or a task has not two classes.
         """
-        samples = self._samples(X, y, task, _labels)
+        samples = self._samples(X, y, task, checked_labels)
         labels = TwoClasses.of(samples)
-        self._labels, self.classes_ = labels, labels.classes
+        self._two_classes, self.classes_ = labels, labels.classes
         self._solve(labels.signed(samples), Logistic())
         return self
 
@@ -237,13 +231,8 @@ class MultiTaskClassifier(ClassifierMixin, _Linear):
         Raises:
             InputError: if the method has no such alpha.
         """
-        samples = self._samples(X, y, task, _labels)
+        samples = self._samples(X, y, task, checked_labels)
         return self._largest(TwoClasses.of(samples).signed(samples), Logistic())
-
-    def decision_function(self, X: Any, task: Any = None) -> Any:
-        """Log odds of the second class, in the form of `X`; arguments as of `predict`."""
-        decision, queries = self._decision(X, task)
-        return queries.arrange(decision)
 
     def predict_proba(self, X: Any, task: Any = None) -> Any:
         """Probabilities of the two classes, `[..., 2]`, in the form of `X`; arguments as of `predict`."""
@@ -251,46 +240,6 @@ class MultiTaskClassifier(ClassifierMixin, _Linear):
         second = expit(decision)
         return queries.arrange(np.stack([1 - second, second], axis=-1))
 
-    def predict(self, X: Any, task: Any = None) -> Any:
-        """Labels, in the form of `X`: `[N]` for rows, `[n, T]` where inputs are shared, or a list.
-
-        Args:
-            X: inputs.
-            task: as in `fit`.
-
-        Raises:
-            InputError: if a task is unknown, or not given.
-        """
-        decision, queries = self._decision(X, task)
-        return queries.arrange(self._labels.of_decision(decision, queries.task))
-
-    def score(self, X: Any, y: Any, task: Any = None) -> float:  # type: ignore[override]
-        """Accuracy of all predictions together.
-
-        Args:
-            X: inputs.
-            y: labels, in the same form.
-            task: as in `fit`.
-        """
-        predicted, y = together(self.predict(X, task), y)
-        return float(accuracy_score(np.ravel(y), np.ravel(predicted)))
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
-
 
 def _real(y: Any) -> np.ndarray:
     return one_or_two_dimensional(y, dtype=np.float64)
-
-
-def _labels(y: Any) -> np.ndarray:
-    y = np.asarray(y)
-    y = one_or_two_dimensional(column_or_1d(y, warn=True) if y.shape[1:] == (1,) else y, dtype=None)
-    check_classification_targets(y if y.ndim == 1 else y[:, 0])
-    if type_of_target(y, input_name="y") == "continuous-multioutput":
-        raise InputError(
-            "y has numbers with fractions: classes are needed, use MultiTaskRegressor for numbers"
-        )
-    return y

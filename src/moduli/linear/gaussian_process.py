@@ -77,8 +77,10 @@ class MultiTaskGP(GaussianProcess):
         log_marginal_likelihood_value_: at `theta_`.
         n_iter_: iterations of the start that was kept.
         tasks_: labels of the tasks, `[T]`.
-        offset_, scale_: mean and standard deviation by which y of each task was normalised, `[T]`.
-        n_features_in_, feature_names_in_: of `X` as it was given, the column of tasks included.
+        offset_: mean that was taken off y of each task, `[T]`.
+        scale_: standard deviation by which it was then divided, `[T]`.
+        n_features_in_: features of `X` as it was given, the column of tasks included.
+        feature_names_in_: their names, of a data frame.
     """
 
     def __init__(

@@ -64,8 +64,10 @@ class HierarchicalGP(GaussianProcess):
         objective_: the objective above, up to a constant: at the start, and after every iteration.
         n_iter_: iterations.
         tasks_: labels of the tasks, `[T]`.
-        offset_, scale_: mean and standard deviation by which y was normalised, `[T]`, all the same.
-        n_features_in_, feature_names_in_: of `X` as it was given, the column of tasks included.
+        offset_: mean that was taken off y, `[T]`, all the same.
+        scale_: standard deviation by which y was then divided, `[T]`, all the same.
+        n_features_in_: features of `X` as it was given, the column of tasks included.
+        feature_names_in_: their names, of a data frame.
     """
 
     def __init__(

@@ -44,7 +44,9 @@ def regularization_path(
 
     Args:
         estimator: with a method; it is not changed.
-        X, y, task: as of its `fit`.
+        X: inputs, as of its `fit`.
+        y: targets, as of its `fit`.
+        task: the tasks, as of its `fit`.
         alphas: the values; None takes `n_alphas` from the largest one, at which all coefficients are 0, down
             to `ratio` times it, evenly on a log scale.
         n_alphas: how many.

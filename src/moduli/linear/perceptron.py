@@ -7,21 +7,20 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy.linalg import eigh
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.metrics import accuracy_score
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import column_or_1d
 
 from moduli.errors import InputError
 from moduli.linear.labels import TwoClasses
 from moduli.linear.method import count, number, one_of
-from moduli.linear.samples import Samples, TaskInputs, _in_parts, one_or_two_dimensional, together
+from moduli.linear.prediction import BinaryPrediction, checked_labels
+from moduli.linear.samples import Samples, in_parts
 
 Learn = Literal["covariance", "logdet", "von_neumann"]
 
 
-class MultiTaskPerceptron(ClassifierMixin, TaskInputs, BaseEstimator):
+class MultiTaskPerceptron(BinaryPrediction, BaseEstimator):
     """Online classification of several tasks of two classes each.
 
     Samples come one by one. One of task i with y (x . w_i + b_i) <= 0, where y is -1 or 1, is a mistake, and
@@ -77,6 +76,8 @@ class MultiTaskPerceptron(ClassifierMixin, TaskInputs, BaseEstimator):
         t_: samples seen, of all epochs.
         tasks_: labels of the tasks, `[T]`, sorted; 0 to T-1 for lists and columns.
         classes_: the two labels, sorted; a list with those of each task if tasks differ in them.
+        n_features_in_: features of `X` as it was given, the column of tasks included.
+        feature_names_in_: their names, of a data frame.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class MultiTaskPerceptron(ClassifierMixin, TaskInputs, BaseEstimator):
         """
         epochs = count("max_iter", self.max_iter)
         rng = check_random_state(self.random_state)
-        samples = self._samples(X, y, task, _labels)
+        samples = self._samples(X, y, task, checked_labels)
         labels = TwoClasses.of(samples)
         inputs, signs, tasks = labels.signed(samples).rows()
         self._begin(labels, inputs.shape[1], len(signs))
@@ -150,11 +151,11 @@ class MultiTaskPerceptron(ClassifierMixin, TaskInputs, BaseEstimator):
             InputError: if the samples are impossible, have a task or class that was not named at the first
                 call, or names are missing at it.
         """
-        if _in_parts(X):
+        if in_parts(X):
             raise InputError("X has an array for each task: give partial_fit rows, with task=")
         first = not hasattr(self, "coef_")
         inputs, names = self._inputs(X, self._column() if task is None else task, reset=first)
-        y = _labels(y)
+        y = checked_labels(y)
         if y.shape != (len(inputs),):
             raise InputError(
                 f"y has shape {y.shape}, inconsistent with the {len(inputs)} rows of X: give a label for each"
@@ -170,40 +171,6 @@ class MultiTaskPerceptron(ClassifierMixin, TaskInputs, BaseEstimator):
         signs = self._signs(y, numbers)
         self._go_through(self._extended(inputs), signs, numbers, np.arange(len(y)))
         return self
-
-    def decision_function(self, X: Any, task: Any = None) -> Any:
-        """x . w + b of each row's task, in the form of `X`; arguments as of `predict`."""
-        decision, queries = self._decision(X, task)
-        return queries.arrange(decision)
-
-    def predict(self, X: Any, task: Any = None) -> Any:
-        """Labels, in the form of `X`: `[N]` for rows, `[n, T]` where inputs are shared, or a list.
-
-        Args:
-            X: inputs.
-            task: as in `fit`.
-
-        Raises:
-            InputError: if a task is unknown, or not given.
-        """
-        decision, queries = self._decision(X, task)
-        return queries.arrange(self._two_classes.of_decision(decision, queries.task))
-
-    def score(self, X: Any, y: Any, task: Any = None) -> float:  # type: ignore[override]
-        """Accuracy of all predictions together.
-
-        Args:
-            X: inputs.
-            y: labels, in the same form.
-            task: as in `fit`.
-        """
-        predicted, y = together(self.predict(X, task), y)
-        return float(accuracy_score(np.ravel(y), np.ravel(predicted)))
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
 
     # ------------------------------------------------------------ the algorithm
 
@@ -265,14 +232,6 @@ class MultiTaskPerceptron(ClassifierMixin, TaskInputs, BaseEstimator):
     def _extended(self, X: np.ndarray) -> np.ndarray:
         """`X` with the constant feature of the intercepts."""
         return np.column_stack([X, np.ones(len(X))]) if self.fit_intercept else np.ascontiguousarray(X)
-
-    def _decision(self, X: Any, task: Any) -> tuple[np.ndarray, Any]:
-        check_is_fitted(self, "coef_")
-        queries = self._queries(X, task)
-        if queries.task is None:
-            return queries.X @ self.coef_ + self.intercept_, queries
-        own = np.einsum("nd,nd->n", queries.X, self.coef_.T[queries.task])
-        return own + self.intercept_[queries.task], queries
 
     def _same_as_announced(self, classes: Any, tasks: Any) -> None:
         if tasks is None:
@@ -374,14 +333,6 @@ def _priming(priming: Any, samples: int | None) -> int:
             f"priming is {share:g}, a share of samples that partial_fit cannot know: give a whole number"
         )
     return round(share * samples)
-
-
-def _labels(y: Any) -> np.ndarray:
-    """Labels `[n]`, or `[n, T]`, checked."""
-    y = np.asarray(y)
-    y = one_or_two_dimensional(column_or_1d(y, warn=True) if y.shape[1:] == (1,) else y, dtype=None)
-    check_classification_targets(y.ravel())
-    return y
 
 
 def _announced(classes: Any, tasks: Any, several: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -90,7 +90,7 @@ class TaskInputs:
                 f"{type(self).__name__} requires y to be passed, but the target y is None: give y"
             )
         task = self._column() if task is None else task
-        if _in_parts(X):
+        if in_parts(X):
             samples = self._parts(X, y, task, values)
         else:
             samples = self._whole(X, y, task, values)
@@ -124,6 +124,8 @@ class TaskInputs:
             raise InputError(
                 f"X is a list of {len(parts)} tasks, y is not: give an array of targets for each task"
             )
+        if _named(y) and set(y) != set(names):
+            raise InputError(f"X has the tasks {names}, y has {list(y)}: give both for the same tasks")
         targets = [values(y[name] if _named(y) else y[i]) for i, name in enumerate(names)]
         parts = self._alike(parts, names, reset=True)
         for part, target in zip(parts, targets, strict=True):
@@ -136,7 +138,7 @@ class TaskInputs:
     def _queries(self, X: Any, task: Any = None) -> Queries:
         """Checks inputs to predict for."""
         task = self._column() if task is None else task
-        if _in_parts(X):
+        if in_parts(X):
             return self._queries_in_parts(X, task)
         inputs, labels = self._inputs(X, task, reset=False)
         if labels is not None:
@@ -240,7 +242,8 @@ def _named(values: Any) -> bool:
     return isinstance(values, Mapping) and not hasattr(values, "shape")
 
 
-def _in_parts(X: Any) -> bool:
+def in_parts(X: Any) -> bool:
+    """Whether X is an array for each task."""
     return _is_list_of_arrays(X)
 
 
