@@ -13,8 +13,9 @@ Table 7.1), `search` (a search for modules), `topologies` (evolved routes beside
 benchmark of evolved routes), `workers` (that of the search), `groups` (tasks in known groups), `crossmodal`
 (models of different kinds together), `generation` (the benchmark of generated weights), `scores`, `transfer`
 and `prediction` (networks that play games: final scores, what reuse gained, whether that was to be
-expected), `playing` (their benchmark). A file that does not exist yet gives a line that says so. `grids` has
-no file: it is what a module of the package says (the classes of objects of Atari games).
+expected), `playing` (their benchmark), `solvers` (the benchmark of linear methods), `kang` and `school`
+(linear methods on these data). A file that does not exist yet gives a line that says so. `grids` has no file:
+it is what a module of the package says (the classes of objects of Atari games).
 
   python docs/generate.py           writes all parts
   python docs/generate.py --check   writes nothing; exit code 1 if a part is not what its file says
@@ -26,6 +27,7 @@ import argparse
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -697,6 +699,162 @@ def playing(result: dict[str, Any]) -> str:
     )
 
 
+def solvers(result: dict[str, Any]) -> str:
+    """Linear methods: time to the same objective beside other solvers, and by number of samples."""
+    ratios, rows = result["ratios"], []
+    for case, tolerances in result["tolerances"].items():
+        for other, tol in tolerances.items():
+            if other == "moduli":
+                continue
+            found = ratios.get(f"{case} / {other}")
+            cells = ["not reached", "–", "–"] if found is None else _ratio(found)
+            used = " / ".join("–" if t is None else f"{t:g}" for t in (tolerances["moduli"], tol))
+            rows.append([case, other.replace("_", " "), *cells, used])
+    head = ["case", "against", "time, ratio", "range", "turns", "tolerance, ours / theirs"]
+    parts = [
+        f"{_machine(result)} Time to an objective within {result['gap']:g} of the best, relative.",
+        _table(head, rows),
+    ]
+    more = []
+    for case, ratio in ratios.items():
+        if match := re.fullmatch(r"(\d+) samples of each task / (\d+)", case):
+            more.append([match[1], f"{int(match[1]) / int(match[2]):g}", *_ratio(ratio)])
+            head = ["samples of each task", f"work, against {match[2]}", "time, ratio", "range", "turns"]
+    if more:
+        parts += ["More samples:", _table(head, more)]
+    return "\n\n".join(parts)
+
+
+# ------------------------------------------------------------------ linear methods
+
+KANG_CONDITIONS = {
+    "noiseless": "published data, without noise",
+    "noisy": "published data, noisy",
+    "drawn": "noisy data of the same kind, drawn anew for every seed",
+}
+KANG_PUBLISHED = {
+    "ridge": ("STL", 0.97),
+    "feature learning (MTFL)": ("MTL-FEAT", 0.48),
+    "DG-MTL": ("DG-MTL", 0.42),
+    "DG-MTL, true groups": ("its authors' program, run anew", 0.4206),
+    "GO-MTL": ("GO-MTL", 0.36),
+}
+
+
+def kang(result: dict[str, Any]) -> str:
+    """Mean test errors of thirty tasks in three groups, by condition, best first; published ones beside."""
+    parts = []
+    for condition, rows in result["results"].items():
+        lines = []
+        for name, row in sorted(rows.items(), key=lambda item: _average(item[1]["value"])):
+            line = [name, _mean_of(row["value"], 3)]
+            if condition == "noisy":
+                line += _beside(KANG_PUBLISHED.get(name), _average(row["value"]))
+            if condition == "drawn":
+                line.append(_gain(row["value"], rows["ridge"]["value"], 3))
+            lines.append([*line, _most_often(row["chosen"])])
+        more = {"noisy": ["published", "difference"], "drawn": ["against ridge"]}.get(condition, [])
+        head = ["method", "test RMSE ↓", *more, "chosen most often"]
+        title = KANG_CONDITIONS[condition]
+        parts += [f"{title[0].upper()}{title[1:]}:", _table(head, lines)]
+        if condition == "drawn":
+            parts.append(_clearly(rows, "ridge", lower=True))
+    note = (
+        f"Means over {result['seeds']} seeds, standard deviations in parentheses; ± is the 95 % t interval "
+        f"of paired differences. Hyperparameters by {result['folds']}-fold cross-validation, those that were "
+        "chosen most often with the number of seeds."
+    )
+    return "\n\n".join([*parts, f"{note}{_unfinished(result['results'])}"])
+
+
+def school(result: dict[str, Any]) -> str:
+    """Explained variance by share of pupils that train, gains over ridge, and what was chosen."""
+    shares = result["results"]
+    largest = max(shares, key=float)
+    best_first = sorted(shares[largest], key=lambda name: -_average(shares[largest][name]["value"]))
+    titles = {share: f"{100 * float(share):g} %" for share in shares}
+    lines, chosen = [], []
+    for name in best_first:
+        line = [name]
+        for rows in shares.values():
+            values = rows[name]["value"]
+            gain = "baseline" if name == "ridge" else _gain(values, rows["ridge"]["value"], 1)
+            line += [_mean_of(values, 1), gain]
+        lines.append(line)
+        settings = [_most_often(rows[name]["chosen"]) for rows in shares.values()]
+        chosen.append([name, *settings, f"{shares[largest][name]['seconds']:.1f} s"])
+    head = ["method", *(head for title in titles.values() for head in (f"{title} train", "gain"))]
+    clear = [
+        f"With {titles[share]}: {_clearly(rows, baseline, lower=False)}"
+        for share, rows in shares.items()
+        for baseline in ("ridge", "pooled")
+    ]
+    note = (
+        f"Explained variance in percent ↑: means over {result['seeds']} splits, standard deviations in "
+        "parentheses. Gains are over ridge, in the same splits, with the 95 % t interval. The splits are of "
+        "the same pupils, so that intervals are of splits, not of other schools."
+    )
+    own = ["method", *(f"chosen with {title}" for title in titles.values()), f"time, {titles[largest]}"]
+    return "\n\n".join(
+        [
+            _table(head, lines),
+            note,
+            "\n".join(f"* {line}" for line in clear),
+            f"What {result['folds']}-fold cross-validation chose most often, with the number of splits, and "
+            "the median time of search and fit on one busy core:",
+            _table(own, chosen),
+            _unfinished({titles[share]: rows for share, rows in shares.items()}).strip(),
+        ]
+    )
+
+
+def _average(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _beside(known: tuple[str, float] | None, ours: float) -> list[str]:
+    """A published figure with its name there, and how far ours is from it."""
+    if known is None:
+        return ["–", "–"]
+    return [f"{known[1]:g} ({known[0]})", number_text(ours - known[1], 3, sign=True)]
+
+
+def _gain(values: Sequence[float], baseline: Sequence[float], digits: int) -> str:
+    """Mean and interval of paired differences."""
+    differences = st.as_array(values) - st.as_array(baseline)
+    return "–" if not differences.any() else _interval(*st.mean_interval(differences), digits)
+
+
+def _clearly(rows: dict[str, Any], baseline: str, lower: bool) -> str:
+    """Which methods are better or worse than a baseline, by the intervals of paired differences."""
+    better, worse, other = [], [], []
+    for name, row in rows.items():
+        center, half = st.mean_interval(st.as_array(row["value"]) - st.as_array(rows[baseline]["value"]))
+        if name != baseline:
+            clear = abs(center) > half
+            (other if not clear else better if (center < 0) == lower else worse).append(name)
+    found = {f"better than {baseline}": better, f"worse than {baseline}": worse, "neither": other}
+    return "; ".join(f"{what}: {', '.join(names) or 'none'}" for what, names in found.items()) + "."
+
+
+def _most_often(chosen: Sequence[str]) -> str:
+    """The commonest settings, and of how many seeds they are."""
+    counts = Counter(chosen)
+    settings, count = counts.most_common(1)[0]
+    return f"{settings} ({count} of {len(chosen)})" if settings else "–"
+
+
+def _unfinished(results: dict[str, Any]) -> str:
+    """Which fits the limit of iterations ended."""
+    found = [
+        f"{name}, {condition} ({row['unfinished']} of {len(row['value'])})"
+        for condition, rows in results.items()
+        for name, row in rows.items()
+        if row["unfinished"]
+    ]
+    return f" The limit of iterations ended final fits of {'; '.join(found)}." if found else ""
+
+
 def _times(ratio: dict[str, float], scale: float, unit: str) -> str:
     """How many times as fast, from a ratio of times."""
     digits = 0 if scale > 1 else 2
@@ -789,6 +947,9 @@ PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "transfer": transfer,
     "prediction": prediction,
     "playing": playing,
+    "solvers": solvers,
+    "kang": kang,
+    "school": school,
 }
 OF_THE_PACKAGE: dict[str, Callable[[], str]] = {"grids": grids}
 

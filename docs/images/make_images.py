@@ -2,10 +2,11 @@
 
   python docs/images/make_images.py
 
-`routes.png`, `games.png`, `games_seen.png` and `games_complexity.png` need nothing. `games_play.png` is an
-episode of a network of the experiment `grusm_atari`, drawn if that is in `runs/`. `demo.png` is the
-comparison figure of the report of `make demo`, drawn from `results/demo/summary.json`, which is a copy of
-`runs/demo/summary.json`. The others are copies of figures that the experiments wrote into `results/`.
+`routes.png`, `linear.png`, `games.png`, `games_seen.png` and `games_complexity.png` need nothing.
+`games_play.png` is an episode of a network of the experiment `grusm_atari`, drawn if that is in `runs/`.
+`demo.png` is the comparison figure of the report of `make demo`, drawn from `results/demo/summary.json`,
+which is a copy of `runs/demo/summary.json`. The others are copies of figures that the experiments wrote into
+`results/`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import torch
 from draw_games import architecture, complexity, seen, strip
+from draw_linear import found
 from matplotlib.figure import Figure
 
 import moduli
@@ -63,6 +65,8 @@ COPIES = {
     "muir_large_sharing.png": "muir_crossmodal_large/cpu/sharing.png",
     "games_curves.png": "grusm_atari/cpu/game-curves.png",
     "games_transferability.png": "grusm_atari/cpu/transferability.png",
+    "linear_kang.png": "linear_kang/cpu/relationships.png",
+    "linear_school.png": "linear_school/cpu/shares.png",
 }
 
 
@@ -91,6 +95,7 @@ def routes() -> Figure:
 def main() -> None:
     drawn = {
         "routes": routes(),
+        "linear": found(),
         "games": architecture(),
         "games_seen": seen(),
         "games_complexity": complexity(),

@@ -26,7 +26,7 @@ from moduli.runs import read_run_file
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ROOMS = ("balancing", "data", "evaluation", "evolution", "evolution.evaluators", "functional", "games",
-         "games.analysis", "games.atari", "hypermodules",
+         "games.analysis", "games.atari", "hypermodules", "linear",
          "modules", "modules.networks", "pseudotasks", "qls", "report", "runs", "scheduling", "search",
          "sharing", "tasks", "tasks.tables", "training")  # fmt: skip
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -358,6 +358,23 @@ def test_playing_is_written_as_a_share_of_the_limit(generate):
     assert f"| pong | {share} | {share} | {times} | {times} | 10,000 | 8,000 |" in text
     assert "| pong | 100.0 | 110.0 | 10.0 | 5.0 |" in text
     assert "2.00× (0.50 to 2.00) as fast as one" in text
+
+
+def test_linear_solvers_are_written_beside_others(generate):
+    ratio = {"median": 0.5, "min": 0.4, "max": 0.6, "runs": 9}
+    text = generate.solvers(
+        {
+            "device": "test",
+            "threads": 1,
+            "versions": {"moduli": "1"},
+            "gap": 1e-6,
+            "ratios": {"lasso / theirs": ratio, "500 samples of each task / 250": ratio},
+            "tolerances": {"lasso": {"moduli": 1e-4, "theirs": 1e-7, "slow loop": None}},
+        }
+    )
+    assert "| lasso | theirs | 0.50 | 0.40 to 0.60 | 9 | 0.0001 / 1e-07 |" in text
+    assert "| lasso | slow loop | not reached | – | – | 0.0001 / – |" in text
+    assert "| 500 | 2 | 0.50 | 0.40 to 0.60 | 9 |" in text
 
 
 def test_what_atari_games_show_is_written_from_the_package(generate, tmp_path):
