@@ -10,16 +10,9 @@ from scipy.cluster.hierarchy import linkage
 from moduli.errors import InputError
 from moduli.linear import prox
 from moduli.linear.estimators import MultiTaskClassifier, MultiTaskRegressor
+from moduli.linear.methods.graph import FusedNorm, Graph, GraphFusedLasso, fused
 from moduli.linear.methods.sparse import GroupLasso, Lasso
-from moduli.linear.methods.structured import (
-    FusedNorm,
-    Graph,
-    GraphFusedLasso,
-    Tree,
-    TreeLasso,
-    TreeNorm,
-    fused,
-)
+from moduli.linear.methods.tree import Tree, TreeLasso, TreeNorm
 
 D, T = 5, 4
 NESTED = (0.6, [(0.3, [0, 1]), 2, (0.8, [3])])

@@ -17,12 +17,13 @@ from moduli.linear.methods.clustered import Clustered, MeanRegularized
 from moduli.linear.methods.decomposed import DirtyModel, Robust, SparseLowRank
 from moduli.linear.methods.dg_mtl import DGMTL
 from moduli.linear.methods.go_mtl import GOMTL
+from moduli.linear.methods.graph import GraphFusedLasso
 from moduli.linear.methods.hypotheses import SharedHypotheses
 from moduli.linear.methods.independent import Pooled, Ridge
 from moduli.linear.methods.low_rank import TraceNorm
 from moduli.linear.methods.relations import FeatureLearning, TaskRelationship
 from moduli.linear.methods.sparse import GroupLasso, Lasso
-from moduli.linear.methods.structured import GraphFusedLasso, TreeLasso
+from moduli.linear.methods.tree import TreeLasso
 from moduli.linear.path import Path, regularization_path
 from moduli.linear.perceptron import MultiTaskPerceptron
 from moduli.linear.plots import plot_coefficients, plot_path, plot_relationship

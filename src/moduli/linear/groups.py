@@ -1,13 +1,20 @@
-"""Groups of tasks: as users give them, and as they are numbered."""
+"""Which tasks go together: as users say it, and as weights that tasks have on their own tell."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from moduli.errors import InputError
+from moduli.linear.method import Stop
+from moduli.linear.problem import Problem
+from moduli.linear.solvers.newton import ridge
+
+RIDGE = 0.1
+"""Weight of the penalty of the ridge from which structure is learned, the default of `Ridge`."""
 
 
 def numbered(labels: np.ndarray) -> np.ndarray:
@@ -52,3 +59,25 @@ def cosines(V: np.ndarray) -> np.ndarray:
     out = np.clip(V.T @ V, -1.0, 1.0)
     np.fill_diagonal(out, 1.0)
     return out
+
+
+def alike(problem: Problem, stop: Stop) -> np.ndarray:
+    """Of the weights that tasks have in ridges of their own, `[T, T]`."""
+    return cosines(ridge(problem, RIDGE, stop).W[: problem.d])
+
+
+def places(what: str, tasks: Sequence[Any], names: np.ndarray) -> list[int]:
+    """Positions of tasks that are given by label, or all by position.
+
+    Raises:
+        InputError: if one is unknown.
+    """
+    known = {name: t for t, name in enumerate(names.tolist())}
+    unknown = [task for task in tasks if not (isinstance(task, Hashable) and task in known)]
+    if not unknown:
+        return [known[task] for task in tasks]
+    if all(isinstance(task, Integral) and 0 <= int(task) < len(names) for task in tasks):
+        return [int(task) for task in tasks]
+    raise InputError(
+        f"{what} has the task {unknown[0]!r}, which is unknown: give labels of tasks, or positions of all"
+    )
