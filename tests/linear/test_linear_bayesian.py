@@ -15,7 +15,8 @@ from moduli.linear.estimators import MultiTaskClassifier, MultiTaskRegressor
 from moduli.linear.likelihood import Bound, Gamma, integrated, likelihood_of
 from moduli.linear.losses import Logistic, Squared
 from moduli.linear.method import Stop
-from moduli.linear.methods.bayesian import MixtureOfTasks, TaskClustering, _Process, stick_breaking
+from moduli.linear.methods.mixture import MixtureOfTasks
+from moduli.linear.methods.task_clustering import TaskClustering, _Process, stick_breaking
 from moduli.linear.problem import moments, problem_of
 from moduli.linear.samples import Samples
 

@@ -12,7 +12,6 @@ from moduli.linear.gaussian_process import MultiTaskGP
 from moduli.linear.hierarchical_gp import HierarchicalGP
 from moduli.linear.method import Method, Solution, Stop
 from moduli.linear.methods.alternating_structure import AlternatingStructure
-from moduli.linear.methods.bayesian import MixtureOfTasks, TaskClustering
 from moduli.linear.methods.clustered import Clustered, MeanRegularized
 from moduli.linear.methods.decomposed import DirtyModel, Robust, SparseLowRank
 from moduli.linear.methods.dg_mtl import DGMTL
@@ -21,8 +20,10 @@ from moduli.linear.methods.graph import GraphFusedLasso
 from moduli.linear.methods.hypotheses import SharedHypotheses
 from moduli.linear.methods.independent import Pooled, Ridge
 from moduli.linear.methods.low_rank import TraceNorm
+from moduli.linear.methods.mixture import MixtureOfTasks
 from moduli.linear.methods.relations import FeatureLearning, TaskRelationship
 from moduli.linear.methods.sparse import GroupLasso, Lasso
+from moduli.linear.methods.task_clustering import TaskClustering
 from moduli.linear.methods.tree import TreeLasso
 from moduli.linear.path import Path, regularization_path
 from moduli.linear.perceptron import MultiTaskPerceptron

@@ -26,7 +26,6 @@ from moduli.errors import InputError, RunError
 from moduli.linear.estimators import MultiTaskClassifier, MultiTaskRegressor
 from moduli.linear.method import Method
 from moduli.linear.methods.alternating_structure import AlternatingStructure
-from moduli.linear.methods.bayesian import TaskClustering
 from moduli.linear.methods.clustered import Clustered, MeanRegularized
 from moduli.linear.methods.decomposed import DirtyModel, Robust, SparseLowRank
 from moduli.linear.methods.dg_mtl import DGMTL
@@ -36,6 +35,7 @@ from moduli.linear.methods.independent import Pooled, Ridge
 from moduli.linear.methods.low_rank import TraceNorm
 from moduli.linear.methods.relations import FeatureLearning, TaskRelationship
 from moduli.linear.methods.sparse import GroupLasso, Lasso
+from moduli.linear.methods.task_clustering import TaskClustering
 from moduli.model import JointModel
 from moduli.modules import Each
 from moduli.runs.sections import Section
