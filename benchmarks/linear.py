@@ -170,7 +170,7 @@ def of_samples(budget: float, rounds: int) -> dict[str, dict]:
 def main() -> None:
     options = arguments(__doc__ or "")
     warnings.simplefilter("ignore")
-    budget, rounds = (3.0, 3) if options.quick else (25.0, 9)
+    budget, rounds = (3.0, 3) if options.quick else (10.0, 9)
     ratios: dict[str, dict] = {}
     tolerances: dict[str, Any] = {}
 

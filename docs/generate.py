@@ -736,7 +736,7 @@ KANG_PUBLISHED = {
     "ridge": ("STL", 0.97),
     "feature learning (MTFL)": ("MTL-FEAT", 0.48),
     "DG-MTL": ("DG-MTL", 0.42),
-    "DG-MTL, true groups": ("its authors' program, run anew", 0.4206),
+    "DG-MTL (true groups)": ("its authors' program, run anew", 0.4206),
     "GO-MTL": ("GO-MTL", 0.36),
 }
 
@@ -822,7 +822,9 @@ def _beside(known: tuple[str, float] | None, ours: float) -> list[str]:
 def _gain(values: Sequence[float], baseline: Sequence[float], digits: int) -> str:
     """Mean and interval of paired differences."""
     differences = st.as_array(values) - st.as_array(baseline)
-    return "–" if not differences.any() else _interval(*st.mean_interval(differences), digits)
+    if not differences.any():
+        return "–"
+    return "+" * bool(differences.mean() > 0) + _interval(*st.mean_interval(differences), digits)
 
 
 def _clearly(rows: dict[str, Any], baseline: str, lower: bool) -> str:
