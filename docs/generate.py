@@ -736,7 +736,7 @@ KANG_PUBLISHED = {
     "ridge": ("STL", 0.97),
     "feature learning (MTFL)": ("MTL-FEAT", 0.48),
     "DG-MTL": ("DG-MTL", 0.42),
-    "DG-MTL (true groups)": ("its authors' program, run anew", 0.4206),
+    "DG-MTL, true groups": ("not published: its authors' settings, run anew", 0.4206),
     "GO-MTL": ("GO-MTL", 0.36),
 }
 
@@ -764,7 +764,7 @@ def kang(result: dict[str, Any]) -> str:
         f"of paired differences. Hyperparameters by {result['folds']}-fold cross-validation, those that were "
         "chosen most often with the number of seeds."
     )
-    return "\n\n".join([*parts, f"{note}{_unfinished(result['results'])}"])
+    return "\n\n".join([*parts, f"{note}{_unfinished(result['results'])}", _at_ends(result)])
 
 
 def school(result: dict[str, Any]) -> str:
@@ -792,7 +792,9 @@ def school(result: dict[str, Any]) -> str:
     note = (
         f"Explained variance in percent ↑: means over {result['seeds']} splits, standard deviations in "
         "parentheses. Gains are over ridge, in the same splits, with the 95 % t interval. The splits are of "
-        "the same pupils, so that intervals are of splits, not of other schools."
+        "the same pupils: they overlap, so that intervals are narrower than those of as many independent "
+        "samples, and say nothing about other schools. The lists below go by these intervals, with no "
+        "correction for the number of comparisons."
     )
     own = ["method", *(f"chosen with {title}" for title in titles.values()), f"time, {titles[largest]}"]
     return "\n\n".join(
@@ -804,6 +806,7 @@ def school(result: dict[str, Any]) -> str:
             "the median time of search and fit on one busy core:",
             _table(own, chosen),
             _unfinished({titles[share]: rows for share, rows in shares.items()}).strip(),
+            _at_ends(result),
         ]
     )
 
@@ -836,7 +839,8 @@ def _clearly(rows: dict[str, Any], baseline: str, lower: bool) -> str:
             clear = abs(center) > half
             (other if not clear else better if (center < 0) == lower else worse).append(name)
     found = {f"better than {baseline}": better, f"worse than {baseline}": worse, "neither": other}
-    return "; ".join(f"{what}: {', '.join(names) or 'none'}" for what, names in found.items()) + "."
+    listed = {what: ", ".join(f"`{name}`" for name in names) or "none" for what, names in found.items()}
+    return "; ".join(f"{what}: {names}" for what, names in listed.items()) + "."
 
 
 def _most_often(chosen: Sequence[str]) -> str:
@@ -844,6 +848,26 @@ def _most_often(chosen: Sequence[str]) -> str:
     counts = Counter(chosen)
     settings, count = counts.most_common(1)[0]
     return f"{settings} ({count} of {len(chosen)})" if settings else "–"
+
+
+def _at_ends(result: dict[str, Any]) -> str:
+    """Which hyperparameters most seeds have at an end of their values, by condition."""
+    found = []
+    for condition, rows in result["results"].items():
+        ends = []
+        for name, row in rows.items():
+            grid = result["methods"][name]["grid"]
+            for key in grid[0]:
+                values = sorted({point[key] for point in grid})
+                chosen = [
+                    float(dict(pair.split("=") for pair in text.split(", "))[key]) for text in row["chosen"]
+                ]
+                for end, value in (("lowest", values[0]), ("highest", values[-1])):
+                    if len(values) > 1 and 2 * chosen.count(value) > len(chosen):
+                        ends.append(f"`{name}` ({end} {key})")
+        found.append(f"* {condition}: {', '.join(ends) or 'none'}.")
+    head = "Most seeds chose an end of the values on offer, beyond which there may be better ones, of:"
+    return f"{head}\n\n" + "\n".join(found)
 
 
 def _unfinished(results: dict[str, Any]) -> str:

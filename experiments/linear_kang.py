@@ -94,7 +94,7 @@ METHODS = {
         TaskRelationship(), some(8, lambda1=[0.0001, 0.001, 0.01], lambda2=steps(-3.5, -1.5))
     ),
     "mean regularised": Choice(MeanRegularized(), some(8, lambda1=steps(-0.5, 1.5), lambda2=[0.1, 1, 10])),
-    "clustered (convex)": Choice(
+    "clustered, convex": Choice(
         Clustered(n_clusters=3), some(8, alpha=steps(-3, -1), eps_within=[10.0, 30.0, 100.0])
     ),
     "tree lasso": Choice(TreeLasso(), each(alpha=steps(-2, 0))),
@@ -103,7 +103,7 @@ METHODS = {
     ),  # slow: seconds a fit
     "ASO": Choice(AlternatingStructure(), some(8, h=[2, 3], alpha=steps(-2, 0), eta=[0.001, 0.01, 0.1])),
     "DG-MTL": Choice(DGMTL(groups=3, n_init=5), each(gamma=steps(-3.5, -1))),
-    "DG-MTL (true groups)": Choice(DGMTL(groups=3, task_groups=kang.groups()), each(gamma=steps(-3.5, -1))),
+    "DG-MTL, true groups": Choice(DGMTL(groups=3, task_groups=kang.groups()), each(gamma=steps(-3.5, -1))),
     "GO-MTL": Choice(GOMTL(k=3), each(mu=steps(-4, -1))),
     "shared hypotheses": Choice(SharedHypotheses(k=3), each(alpha=steps(-3, 0))),
     "task clustering (DP)": Choice(TaskClustering(), [{}]),

@@ -99,13 +99,13 @@ METHODS = {
         TaskRelationship(), some(8, lambda1=[0.001, 0.01, 0.1], lambda2=steps(-2, 0))
     ),
     "mean regularised": Choice(MeanRegularized(), some(8, lambda1=steps(1.5, 4), lambda2=[0.1, 1, 10])),
-    "clustered (convex)": Choice(
+    "clustered, convex": Choice(
         Clustered(n_clusters=3), some(8, alpha=steps(-1.5, 0.5), eps_within=[10.0, 30.0, 100.0])
     ),
     "tree lasso": Choice(TreeLasso(), each(alpha=steps(-1, 0.5))),
     "ASO": Choice(AlternatingStructure(), some(8, h=[1, 2, 3], alpha=steps(-0.5, 1.5)), max_iter=200),
     "DG-MTL": Choice(DGMTL(groups=3, n_init=5), each(gamma=steps(-2, 0))),
-    "GO-MTL": Choice(GOMTL(k=3), each(mu=steps(-2.5, 0.5))),
+    "GO-MTL": Choice(GOMTL(k=3), each(mu=steps(-3, 0))),
     "shared hypotheses": Choice(SharedHypotheses(k=3), each(alpha=steps(-2, 0))),
     "task clustering (DP)": Choice(TaskClustering(), [{}]),
     "mixture of tasks": Choice(MixtureOfTasks(), each(n_clusters=[1, 3, 6])),
